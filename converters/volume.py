@@ -1,0 +1,139 @@
+"""A case in memory: named images, label layers and meshes, each with its own geometry and meaning.
+
+Arrays are C-ordered `(c, z, y, x)`, with a leading `t` where time exists; 2-D images have `z = 1`. An affine is
+`(4, 4)` float64 and maps the array index `(z, y, x, 1)` to RAS+ millimetres.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.generic]
+Affine = NDArray[np.float64]
+
+LayerKind = Literal["semantic", "instance", "soft"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rescale:
+    """How stored numbers become physical ones: `value = slope * stored + intercept`.
+
+    slope, intercept: one number per image, or one per z slice where the source has it.
+    unit: "HU", "arbitrary", "probability", ...
+    """
+
+    slope: tuple[float, ...] = (1.0,)
+    intercept: tuple[float, ...] = (0.0,)
+    unit: str = "arbitrary"
+
+    @property
+    def per_slice(self) -> bool:
+        return len(self.slope) > 1 or len(self.intercept) > 1
+
+    @property
+    def is_identity(self) -> bool:
+        return all(s == 1.0 for s in self.slope) and all(i == 0.0 for i in self.intercept)
+
+    def apply(self, array: Array) -> NDArray[np.float32]:
+        """Physical values, float32, of a stored array `(..., z, y, x)`."""
+        slope = np.asarray(self.slope, np.float64)
+        intercept = np.asarray(self.intercept, np.float64)
+        if self.per_slice:
+            slope, intercept = slope[:, None, None], intercept[:, None, None]
+        if self.is_identity:
+            return array.astype(np.float32)
+        return (array * slope + intercept).astype(np.float32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Image:
+    """One image of a case, on its own grid.
+
+    array: (c, z, y, x) or (t, c, z, y, x), the source's own numbers, unscaled.
+    affine: (4, 4) float64, index (z, y, x, 1) -> RAS+ mm.
+    trusted_geometry: False where the format states no position or spacing in space (a PNG); then the affine is the
+        pixel grid itself with 1 mm steps and nothing may be concluded from it.
+    """
+
+    array: Array
+    affine: Affine
+    rescale: Rescale = field(default_factory=Rescale)
+    modality: str = ""
+    sequence: str | None = None
+    trusted_geometry: bool = True
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(z, y, x)"""
+        z, y, x = self.array.shape[-3:]
+        return z, y, x
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Voxel size along (z, y, x)."""
+        return spacing_of(self.affine)
+
+    def with_grid(self, array: Array, affine: Affine) -> Image:
+        return replace(self, array=array, affine=affine)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelLayer:
+    """One annotation of a case, on its own grid; several layers may overlap.
+
+    array: (1, z, y, x) integers for `semantic` and `instance`; (c, z, y, x), one channel per class, for `soft`.
+    classes: stored value (semantic), or channel number (soft), -> concept; without the background.
+    examined: the concepts that somebody looked for in this case: absent and not-examined are different things.
+    """
+
+    array: Array
+    affine: Affine
+    kind: LayerKind = "semantic"
+    classes: dict[int, str]
+    examined: tuple[str, ...]
+    rater: str | None = None
+    rescale: Rescale = field(default_factory=Rescale)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(z, y, x)"""
+        z, y, x = self.array.shape[-3:]
+        return z, y, x
+
+    def with_grid(self, array: Array, affine: Affine) -> LabelLayer:
+        return replace(self, array=array, affine=affine)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mesh:
+    """A triangle surface.
+
+    vertices: (n, 3) float64, (x, y, z) in RAS+ mm, unless `unit` says otherwise.
+    faces: (m, 3) int64, indices into vertices.
+    """
+
+    vertices: NDArray[np.float64]
+    faces: NDArray[np.int64]
+    unit: str = "mm"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Volume:
+    """One case: one examination of one patient."""
+
+    entry: str
+    case: str
+    patient: str
+    images: dict[str, Image]
+    labels: dict[str, LabelLayer] = field(default_factory=dict)
+    meshes: dict[str, Mesh] = field(default_factory=dict)
+
+
+def spacing_of(affine: Affine) -> tuple[float, float, float]:
+    """Length in mm of one step along z, y and x of an `(4, 4)` affine."""
+    z, y, x = np.linalg.norm(affine[:3, :3], axis=0)
+    return float(z), float(y), float(x)
