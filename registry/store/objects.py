@@ -1,0 +1,283 @@
+"""The object store: files and trees, immutable, named by digest, published whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from medshard.errors import StoreError
+from medshard.registry.store import processes
+from medshard.registry.store.digests import canonical_json, sha256_bytes, sha256_file, tree_files, tree_listing
+
+FORMAT_VERSION = 1
+LISTING_SUFFIX = ".listing"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectRef:
+    """The name of one object.
+
+    digest: SHA-256 of the file's bytes, or of the tree's listing.
+    suffix: such as ".zip" or ".zarr", so that people and tools recognise the file.
+    size: bytes of the file, or of all files of the tree.
+    """
+
+    digest: str
+    suffix: str
+    size: int
+    kind: Literal["file", "tree"]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"digest": self.digest, "suffix": self.suffix, "size": self.size, "kind": self.kind}
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> ObjectRef:
+        return cls(**document)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TreeFile:
+    """One line of a tree's listing."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Store:
+    """A store in a local folder. Cheap to pickle: it is only the path."""
+
+    root: Path
+
+    @classmethod
+    def open(cls, url: str | Path, *, create: bool = True) -> Store:
+        """Open the store at a path or `file://` URL.
+
+        Raises StoreError for other schemes, for a folder that is no store, and for a newer format.
+        """
+        root = _local_folder(url)
+        marker = root / "store.json"
+        if not marker.exists():
+            if not create:
+                raise StoreError(
+                    "store.missing",
+                    where=str(root),
+                    problem="there is no medshard store here",
+                    action="Name the store with --root or MEDSHARD_ROOT, or run `medshard build` first.",
+                )
+            # The drafts of builders that create the same store at this moment, or died doing so, do no harm.
+            if root.exists() and any(not path.name.startswith(f".{marker.name}.") for path in root.iterdir()):
+                raise StoreError(
+                    "store.not_a_store",
+                    where=str(root),
+                    problem="the folder has other files in it and is not a medshard store",
+                    action="Name an empty or a new folder with --root.",
+                )
+            root.mkdir(parents=True, exist_ok=True)
+            write_atomically(marker, canonical_json({"format_version": FORMAT_VERSION}) + b"\n")
+        check_format_version(read_json(marker), where=str(marker))
+        return cls(root.resolve())
+
+    @classmethod
+    def containing(cls, path: Path) -> Store | None:
+        """The store that a file lies in, found by walking up from it."""
+        for folder in path.resolve().parents:
+            if (folder / "store.json").is_file() and (folder / "objects").is_dir():
+                return cls.open(folder, create=False)
+        return None
+
+    def path(self, ref: ObjectRef) -> Path:
+        return self.root / "objects" / ref.digest[:2] / f"{ref.digest}{ref.suffix}"
+
+    def has(self, ref: ObjectRef) -> bool:
+        return self.path(ref).exists()
+
+    def publish_file(self, source: Path, suffix: str) -> ObjectRef:
+        """Move a finished file of this store's scratch into place, and return its name."""
+        ref = ObjectRef(digest=sha256_file(source), suffix=suffix, size=source.stat().st_size, kind="file")
+        _rename_into_place(source, self.path(ref))
+        return ref
+
+    def publish_bytes(self, data: bytes, suffix: str) -> ObjectRef:
+        ref = ObjectRef(digest=sha256_bytes(data), suffix=suffix, size=len(data), kind="file")
+        if not self.has(ref):
+            write_atomically(self.path(ref), data)
+        return ref
+
+    def publish_tree(self, folder: Path, suffix: str) -> ObjectRef:
+        """Move a finished folder of this store's scratch into place, and return its name."""
+        listing = tree_listing(folder)
+        digest = sha256_bytes(listing)
+        size = sum(path.stat().st_size for path in tree_files(folder))
+        ref = ObjectRef(digest=digest, suffix=suffix, size=size, kind="tree")
+        if not self._listing_path(ref).exists():
+            write_atomically(self._listing_path(ref), listing)
+        _rename_into_place(folder, self.path(ref))
+        return ref
+
+    def tree_files(self, ref: ObjectRef) -> list[TreeFile]:
+        """The files of a tree object, from its listing, sorted by path."""
+        lines = os.fsdecode(self._listing_path(ref).read_bytes()).split("\n")[:-1]
+        rows = (line.split(" ", 2) for line in lines)
+        return [TreeFile(path=path, size=int(size), sha256=digest) for digest, size, path in rows]
+
+    def read_bytes(self, ref: ObjectRef) -> bytes:
+        try:
+            return self.path(ref).read_bytes()
+        except FileNotFoundError:
+            raise self._missing(ref) from None
+
+    def verify(self, ref: ObjectRef) -> None:
+        """Read an object again and compare it with its name. Raises StoreError naming the file that differs."""
+        path = self.path(ref)
+        if not path.exists():
+            raise self._missing(ref)
+        if ref.kind == "file":
+            _expect(path, ref.digest, sha256_file(path))
+            return
+        listing = self._listing_path(ref)
+        if not listing.exists():
+            raise self._missing(ref)
+        _expect(listing, ref.digest, sha256_file(listing))
+        for row in self.tree_files(ref):
+            member = path / row.path
+            _expect(member, row.sha256, sha256_file(member) if member.exists() else "no such file")
+        listed = {row.path for row in self.tree_files(ref)}
+        for member in tree_files(path):
+            if member.relative_to(path).as_posix() not in listed:
+                _expect(member, "of nothing: the file was not published", sha256_file(member))
+
+    def remove(self, ref: ObjectRef) -> None:
+        """Remove a temporary object, such as a piece that has been packed into a shard. Absent is fine."""
+        path = self.path(ref)
+        if ref.kind == "file":
+            path.unlink(missing_ok=True)
+            return
+        shutil.rmtree(path, ignore_errors=True)
+        self._listing_path(ref).unlink(missing_ok=True)
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A new folder on the store's file system for unfinished work; removed at the end."""
+        folder = self.root / "scratch" / f"{processes.this_process()}-{uuid.uuid4().hex[:8]}"
+        folder.mkdir(parents=True)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def sweep_scratch(self) -> None:
+        """Remove what processes that no longer live have left behind."""
+        scratch = self.root / "scratch"
+        for folder in scratch.iterdir() if scratch.exists() else ():
+            if not processes.may_be_alive(folder.name.rsplit("-", 1)[0]):
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _listing_path(self, ref: ObjectRef) -> Path:
+        return self.root / "objects" / ref.digest[:2] / f"{ref.digest}{LISTING_SUFFIX}"
+
+    def _missing(self, ref: ObjectRef) -> StoreError:
+        return StoreError(
+            "object.missing",
+            where=str(self.path(ref)),
+            problem="an object that a record names is not there",
+            action="Build the stage again; it makes what is missing.",
+        )
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that it is there whole or not at all, also after a power cut."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{processes.this_process()}-{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync(path.parent)
+
+
+def read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError as error:
+        raise StoreError(
+            "store.unreadable",
+            where=str(path),
+            problem="the file is not JSON",
+            details={"reader": error},
+            action="Remove it and build again.",
+        ) from error
+
+
+def check_format_version(document: dict[str, Any], *, where: str) -> None:
+    """Raise StoreError when a document was written by a newer format than this code reads."""
+    version = document.get("format_version")
+    if version != FORMAT_VERSION:
+        raise StoreError(
+            "store.format_version",
+            where=where,
+            problem="written by another version of the format",
+            details={"expected": FORMAT_VERSION, "found": version},
+            action="Install the medshard that wrote it, or build into a new root.",
+        )
+
+
+def _local_folder(url: str | Path) -> Path:
+    if "://" not in str(url):
+        return Path(url).expanduser()
+    parts = urlsplit(str(url))
+    if parts.scheme != "file":
+        raise StoreError(
+            "store.scheme",
+            where=str(url),
+            problem="only local folders can hold a store so far",
+            action="Give a path or a file:// URL.",
+        )
+    return Path(url2pathname(parts.path))
+
+
+def _rename_into_place(source: Path, target: Path) -> None:
+    for path in [source, *source.rglob("*")]:
+        if path.exists():  # a broken link has nothing to bring to the disk
+            _sync(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():  # the same bytes, published before
+        return
+    try:
+        source.rename(target)
+    except OSError:
+        if not target.exists():  # somebody else published the same tree in between
+            raise
+    _sync(target.parent)
+
+
+def _sync(path: Path) -> None:
+    """Bring a file's bytes, or a folder's names, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.close(descriptor)
+
+
+def _expect(path: Path, expected: str, found: str) -> None:
+    if expected != found:
+        raise StoreError(
+            "object.corrupt",
+            where=str(path),
+            problem="the bytes are not those that were published",
+            details={"expected": f"sha256 {expected}", "found": found},
+            action="Remove it and build the stage again.",
+        )
