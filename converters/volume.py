@@ -46,7 +46,7 @@ class Rescale:
             slope, intercept = slope[:, None, None], intercept[:, None, None]
         if self.is_identity:
             return array.astype(np.float32)
-        return (array * slope + intercept).astype(np.float32)
+        return (np.asarray(array, np.float64) * slope + intercept).astype(np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)

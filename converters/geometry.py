@@ -1,0 +1,363 @@
+"""Affines, the canonical orientation, and the verdict on two grids.
+
+An affine is `(4, 4)` float64 and maps the array index `(z, y, x, 1)` to RAS+ millimetres (x to the patient's Right,
+y to Anterior, z to Superior). Everything here permutes and flips axes; nothing interpolates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import permutations, product
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medshard.converters.volume import Affine, Array, Image, LabelLayer, Rescale, Volume, spacing_of
+from medshard.errors import CaseError
+
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+# World axis that array axis z, y, x runs along in canonical orientation: Superior, Anterior, Right.
+CANONICAL_WORLD_AXES = (2, 1, 0)
+
+# Largest distance between corresponding corners, in voxels: below SAME_VOXELS two grids are one. Below ROUNDING_VOXELS
+# the difference is how a header was written: a spacing of 0.703125 mm with four decimals moves the far corner of 512
+# columns by 0.018 voxel, while the smallest real fault, half a voxel of pixel-corner convention, is 25 times the limit.
+SAME_VOXELS = 1e-4
+ROUNDING_VOXELS = 0.02
+
+VerdictKind = Literal["same", "rounding", "header_only", "flip", "shift", "mismatch"]
+
+# Sums of cosines closer than this are a tie, and a tie leaves the axes in the order they have.
+TIE = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Orientation:
+    """A permutation and flips of the three spatial array axes.
+
+    axes: for each new axis, the old axis that it was.
+    flipped: for each new axis, whether it runs backwards.
+    """
+
+    axes: tuple[int, int, int] = (0, 1, 2)
+    flipped: tuple[bool, bool, bool] = (False, False, False)
+
+    @property
+    def is_identity(self) -> bool:
+        return self.axes == (0, 1, 2) and not any(self.flipped)
+
+
+ALL_ORIENTATIONS = tuple(
+    Orientation(axes=(axes[0], axes[1], axes[2]), flipped=(flips[0], flips[1], flips[2]))
+    for axes in permutations(range(3))
+    for flips in product((False, True), repeat=3)
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridVerdict:
+    """How grid b lies relative to grid a.
+
+    kind: `same`; `rounding`, a difference of at most ROUNDING_VOXELS; `flip`, the same grid with its axes permuted or
+        flipped; `shift`, equal shape, spacing and orientation with another origin; `header_only`, equal shape with
+        affines that nothing explains; `mismatch`, anything else.
+    evidence: one sentence.
+    orientation: what turns b into a; the identity unless the kind is `flip`.
+    """
+
+    kind: VerdictKind
+    evidence: str
+    orientation: Orientation = field(default_factory=Orientation)
+
+
+def affine_from_itk(origin: Sequence[float], spacing: Sequence[float], direction: Sequence[float]) -> Affine:
+    """Affine of an ITK image.
+
+    origin: position of the first voxel's centre in mm, LPS; spacing: mm along the index axes i, j, k; direction:
+    row-major matrix whose columns are the unit vectors of i, j, k in LPS. Two-dimensional images lie in the plane z = 0
+    with a 1 mm step; of four dimensions the first three are space. Source: the ITK software guide, section 4.1.4,
+    `point = origin + direction * diag(spacing) * index`.
+    """
+    dimension = len(origin)
+    used = min(dimension, 3)
+    matrix = np.eye(3)
+    matrix[:used, :used] = np.asarray(direction, np.float64).reshape(dimension, dimension)[:used, :used]
+    steps = np.ones(3)
+    steps[:used] = spacing[:used]
+    lps = np.eye(4)
+    lps[:3, :3] = matrix * steps
+    lps[:used, 3] = origin[:used]
+    return _from_xyz(LPS_TO_RAS @ lps)
+
+
+def affine_from_nifti(affine: NDArray[np.floating]) -> Affine:
+    """Affine of a NIfTI image from the one that maps its index (x, y, z, 1) to RAS+ mm."""
+    return _from_xyz(np.asarray(affine, np.float64))
+
+
+def affine_from_dicom(
+    orientation: Sequence[float],
+    position: Sequence[float],
+    step: Sequence[float],
+    pixel_spacing: Sequence[float],
+) -> Affine:
+    """Affine of a DICOM stack.
+
+    orientation: Image Orientation (Patient), the directions of a row and of a column in LPS; position: Image Position
+    (Patient) of the first slice, mm LPS; step: vector from one slice to the next, mm LPS; pixel_spacing: mm between
+    rows, then mm between columns. Source: DICOM PS3.3 C.7.6.2.1.1, equation C.7.6.2.1-1.
+    """
+    along_row, along_column = np.asarray(orientation, np.float64).reshape(2, 3)
+    between_rows, between_columns = pixel_spacing
+    lps = np.eye(4)
+    lps[:3, 0] = step
+    lps[:3, 1] = along_column * between_rows
+    lps[:3, 2] = along_row * between_columns
+    lps[:3, 3] = position
+    return _without_negative_zero(LPS_TO_RAS @ lps)
+
+
+def pixel_grid_affine() -> Affine:
+    """The affine of an image without geometry: 1 mm steps, z to Superior, y to Anterior, x to Right.
+
+    Canonical orientation leaves such an image as it is, so a picture keeps its first row on top. It says nothing about
+    the patient; the image's `trusted_geometry` is False.
+    """
+    return _from_xyz(np.eye(4))
+
+
+def canonical_orientation(affine: Affine) -> Orientation:
+    """The permutation and flips that bring the array axes z, y, x closest to Superior, Anterior, Right.
+
+    Closest means the assignment of array axes to world axes with the largest sum of absolute direction cosines, over
+    all six, so that an oblique volume never gives two array axes to one world axis. A tie keeps the present order.
+    """
+    columns = affine[:3, :3]
+    cosines = columns / np.linalg.norm(columns, axis=0)
+    by_target = cosines[list(CANONICAL_WORLD_AXES)]
+    best, best_score = (0, 1, 2), -1.0
+    for axes in permutations(range(3)):
+        score = float(sum(abs(by_target[target, axis]) for target, axis in enumerate(axes)))
+        if score > best_score + TIE:
+            best, best_score = (axes[0], axes[1], axes[2]), score
+    z, y, x = (bool(by_target[target, axis] < 0) for target, axis in enumerate(best))
+    return Orientation(axes=best, flipped=(z, y, x))
+
+
+def reorient(array: Array, affine: Affine, orientation: Orientation) -> tuple[Array, Affine]:
+    """Permute and flip the last three axes of `(..., z, y, x)`; every voxel keeps its world position.
+
+    Returns a C-ordered array (the same one when nothing changes) and its affine.
+    """
+    if orientation.is_identity:
+        return np.ascontiguousarray(array), affine.copy()
+    leading = array.ndim - 3
+    moved = array.transpose(*range(leading), *(leading + axis for axis in orientation.axes))
+    backwards = tuple(leading + new for new, flip in enumerate(orientation.flipped) if flip)
+    turned = np.ascontiguousarray(np.flip(moved, axis=backwards))
+    return turned, reorient_affine(affine, array.shape[-3:], orientation)
+
+
+def reorient_affine(affine: Affine, shape: Sequence[int], orientation: Orientation) -> Affine:
+    """The affine after `reorient`; `shape` is (z, y, x) before it."""
+    result = affine.copy()
+    result[:3, :3] = affine[:3, list(orientation.axes)]
+    for new, (old, flip) in enumerate(zip(orientation.axes, orientation.flipped, strict=True)):
+        if flip:
+            result[:3, 3] += result[:3, new] * (shape[old] - 1)
+            result[:3, new] = -result[:3, new]
+    return _without_negative_zero(result)
+
+
+def to_canonical(array: Array, affine: Affine) -> tuple[Array, Affine]:
+    """Bring `(..., z, y, x)` to canonical orientation (Superior, Anterior, Right); returns the array and its affine."""
+    return reorient(array, affine, canonical_orientation(affine))
+
+
+def reorient_image(image: Image, orientation: Orientation, *, where: str) -> Image:
+    """Reorient an image; a rescale per slice follows its z axis.
+
+    Raises CaseError[geometry.per_slice_rescale] when slices with rescales of their own would no longer lie along z.
+    """
+    rescale = reorient_rescale(image.rescale, orientation, where=where)
+    array, affine = reorient(image.array, image.affine, orientation)
+    return replace(image, array=array, affine=affine, rescale=rescale)
+
+
+def reorient_layer(layer: LabelLayer, orientation: Orientation, *, where: str) -> LabelLayer:
+    """Reorient a label layer; errors as in `reorient_image`."""
+    rescale = reorient_rescale(layer.rescale, orientation, where=where)
+    array, affine = reorient(layer.array, layer.affine, orientation)
+    return replace(layer, array=array, affine=affine, rescale=rescale)
+
+
+def reorient_rescale(rescale: Rescale, orientation: Orientation, *, where: str) -> Rescale:
+    """The rescale after reorienting. Raises CaseError[geometry.per_slice_rescale], see `reorient_image`."""
+    if not rescale.per_slice:
+        return rescale
+    if orientation.axes[0] != 0:
+        raise CaseError(
+            "geometry.per_slice_rescale",
+            where=where,
+            problem="each slice has its own rescale, and the slices do not lie along the canonical z axis",
+            details={"slice axis becomes": "zyx"[orientation.axes.index(0)], "slopes": len(rescale.slope)},
+            action="The case is excluded. Convert the source to one rescale for the whole volume.",
+        )
+    if not orientation.flipped[0]:
+        return rescale
+    return replace(rescale, slope=rescale.slope[::-1], intercept=rescale.intercept[::-1])
+
+
+def canonical_volume(volume: Volume) -> Volume:
+    """The case with every image and label layer in canonical orientation; meshes are in world coordinates already.
+
+    Raises CaseError[geometry.per_slice_rescale], see `reorient_image`.
+    """
+    where = f"{volume.entry}/{volume.case}"
+    images = {
+        name: reorient_image(image, canonical_orientation(image.affine), where=where)
+        for name, image in volume.images.items()
+    }
+    labels = {
+        name: reorient_layer(layer, canonical_orientation(layer.affine), where=where)
+        for name, layer in volume.labels.items()
+    }
+    return replace(volume, images=images, labels=labels)
+
+
+def compare_grids(shape_a: Sequence[int], affine_a: Affine, shape_b: Sequence[int], affine_b: Affine) -> GridVerdict:
+    """Compare two voxel grids, each a shape (z, y, x) and an affine. Distances are in voxels of a."""
+    if tuple(shape_a) == tuple(shape_b):
+        distance = _corner_distance(shape_a, affine_a, affine_b)
+        if distance <= SAME_VOXELS:
+            return GridVerdict(kind="same", evidence="the grids are equal")
+        if distance <= ROUNDING_VOXELS:
+            return GridVerdict(kind="rounding", evidence=f"the corners differ by at most {distance:.4f} voxel")
+    for orientation in ALL_ORIENTATIONS[1:]:
+        if tuple(shape_b[axis] for axis in orientation.axes) != tuple(shape_a):
+            continue
+        turned = reorient_affine(affine_b, shape_b, orientation)
+        if _corner_distance(shape_a, affine_a, turned) <= ROUNDING_VOXELS:
+            evidence = f"equal after reordering the axes: {_describe(orientation)}"
+            return GridVerdict(kind="flip", evidence=evidence, orientation=orientation)
+    if tuple(shape_a) != tuple(shape_b):
+        evidence = f"shape {_by_x(shape_b)} is not {_by_x(shape_a)}, and no reordering of axes makes the grids equal"
+        return GridVerdict(kind="mismatch", evidence=evidence)
+    shift_mm = affine_b[:3, 3] - affine_a[:3, 3]
+    moved_back = affine_b.copy()
+    moved_back[:3, 3] = affine_a[:3, 3]
+    if _corner_distance(shape_a, affine_a, moved_back) <= ROUNDING_VOXELS:
+        shift = np.linalg.solve(affine_a[:3, :3], shift_mm)
+        evidence = (
+            f"the origin is {np.linalg.norm(shift_mm):.3f} mm away "
+            f"({shift[2]:+.2f}, {shift[1]:+.2f}, {shift[0]:+.2f} voxels along x, y, z)"
+        )
+        return GridVerdict(kind="shift", evidence=evidence)
+    distance = _corner_distance(shape_a, affine_a, affine_b)
+    evidence = f"the shapes are equal, yet the corners are up to {distance:.2f} voxels apart"
+    return GridVerdict(kind="header_only", evidence=evidence)
+
+
+def match_label_to_image(
+    image: Image,
+    layer: LabelLayer,
+    *,
+    where: str,
+    trusted_geometry: bool = True,
+    repair_header: bool = False,
+) -> tuple[LabelLayer, str | None]:
+    """Bring a label layer onto its image's grid where that is provable, and say so.
+
+    trusted_geometry: False when the label's file states no geometry (a PNG). Where either side states none, an equal
+        shape is all that can be asked, and the label takes the image's affine.
+    repair_header: True when the entry declares under `known_defects` that its labels carry a wrong header over the
+        right array; then `header_only` takes the image's affine too.
+    Returns the layer, on the image's grid, and a warning when something was repaired.
+    Raises CaseError[geometry.mismatch | geometry.shift | geometry.header_only].
+    """
+    if not (image.trusted_geometry and trusted_geometry) and image.shape == layer.shape:
+        return replace(layer, affine=image.affine.copy()), None
+    verdict = compare_grids(image.shape, image.affine, layer.shape, layer.affine)
+    if verdict.kind == "same":
+        return layer, None
+    if verdict.kind == "rounding":
+        return replace(layer, affine=image.affine.copy()), f"label header adopted from the image: {verdict.evidence}"
+    if verdict.kind == "flip":
+        turned = reorient_layer(layer, verdict.orientation, where=where)
+        return replace(turned, affine=image.affine.copy()), f"label reordered to the image's grid: {verdict.evidence}"
+    if verdict.kind == "header_only" and repair_header:
+        warning = f"label header replaced by the image's, a known defect of the entry: {verdict.evidence}"
+        return replace(layer, affine=image.affine.copy()), warning
+    code = f"geometry.{verdict.kind}"
+    raise CaseError(
+        code,
+        where=where,
+        problem="image and mask lie on different grids",
+        details={
+            "image": describe_grid(image.shape, image.affine),
+            "mask": describe_grid(layer.shape, layer.affine),
+            "evidence": verdict.evidence,
+        },
+        action="The case is excluded. Repair the source, or list the case under `known_defects` in the catalog.",
+    )
+
+
+def describe_grid(shape: Sequence[int], affine: Affine) -> str:
+    """A grid in words, x first as headers print it: `512x512x104, spacing 0.78x0.78x3 mm, origin (..) RAS mm`."""
+    spacing = "x".join(f"{step:.4g}" for step in reversed(spacing_of(affine)))
+    origin = ", ".join(f"{value:.2f}" for value in affine[:3, 3])
+    return f"{_by_x(shape)}, spacing {spacing} mm, axes {_axis_codes(affine)}, origin ({origin}) mm"
+
+
+def check_affine(affine: Affine, *, where: str, file: str) -> None:
+    """Raises CaseError[geometry.singular] unless the affine is finite and its three axes span space."""
+    linear = affine[:3, :3]
+    lengths = np.linalg.norm(linear, axis=0)
+    if np.isfinite(affine).all() and (lengths > 0).all() and abs(np.linalg.det(linear / lengths)) > 1e-3:
+        return
+    raise CaseError(
+        "geometry.singular",
+        where=where,
+        problem="the header places the voxels on no three-dimensional grid",
+        details={"file": file, "affine": np.array2string(affine, precision=4, separator=", ").replace("\n", "")},
+        action="The case is excluded. Repair the header at the source.",
+    )
+
+
+def _corner_distance(shape: Sequence[int], affine_a: Affine, affine_b: Affine) -> float:
+    """Largest distance, in voxels of a along any axis, between the places of one corner voxel in a and in b."""
+    corners = np.array([(*corner, 1.0) for corner in product(*((0.0, n - 1.0) for n in shape))])
+    apart_mm = (corners @ (affine_b - affine_a).T)[:, :3]
+    return float(np.abs(np.linalg.solve(affine_a[:3, :3], apart_mm.T)).max())
+
+
+def _axis_codes(affine: Affine) -> str:
+    """The directions that x, y and z run to, such as `LPS`."""
+    orientation = canonical_orientation(affine)
+    codes = [""] * 3
+    for target, (axis, flip) in enumerate(zip(orientation.axes, orientation.flipped, strict=True)):
+        codes[axis] = ("SI", "AP", "RL")[target][flip]
+    return "".join(reversed(codes))
+
+
+def _describe(orientation: Orientation) -> str:
+    order = ", ".join("zyx"[axis] for axis in orientation.axes)
+    flipped = ", ".join("zyx"[new] for new in range(3) if orientation.flipped[new])
+    return f"(z, y, x) taken from ({order})" + (f", then {flipped} flipped" if flipped else "")
+
+
+def _by_x(shape: Sequence[int]) -> str:
+    return "x".join(str(n) for n in reversed(shape))
+
+
+def _from_xyz(affine: Affine) -> Affine:
+    """From index (x, y, z, 1) to index (z, y, x, 1)."""
+    return _without_negative_zero(affine[:, [2, 1, 0, 3]])
+
+
+def _without_negative_zero(affine: Affine) -> Affine:
+    # Equal affines must have equal bytes: they end up in digests.
+    return np.ascontiguousarray(affine + 0.0, np.float64)

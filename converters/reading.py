@@ -1,0 +1,139 @@
+"""Reading source files: the format is found by content, and every bad file becomes a `CaseError` of its case."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from medshard.converters.formats import dicom, mesh, metaimage, nifti, nrrd, raster
+from medshard.converters.formats.faults import bad_file_errors
+from medshard.converters.formats.format import Files, Format, Header, first_bytes
+from medshard.converters.geometry import check_affine
+from medshard.converters.volume import Affine, Image, Mesh
+from medshard.errors import CaseError
+
+# Binary signatures first; the text formats, which are recognised by their words, last.
+FORMATS: tuple[Format, ...] = (
+    dicom.FORMAT,
+    nifti.FORMAT,
+    nrrd.FORMAT,
+    raster.FORMAT,
+    metaimage.FORMAT,
+    mesh.FORMAT,
+)
+
+
+def identify(files: Files, where: str) -> Format:
+    """The format of the files of one image or mesh, by their content.
+
+    where: `entry/case`, for messages.
+    Raises CaseError[read.no_files | read.truncated (an empty file) | read.unknown_format].
+    """
+    if not files:
+        raise CaseError(
+            "read.no_files", where=where, problem="no file is given for the image", action="Correct the entry's layout."
+        )
+    empty = next((path for path in files if path.stat().st_size == 0), None)
+    if empty is not None:
+        raise CaseError(
+            "read.truncated",
+            where=where,
+            problem="the file is empty",
+            details={"file": empty.name},
+            action="The case is excluded. Fetch the file again.",
+        )
+    found = next((candidate for candidate in FORMATS if candidate.sniff(files)), None)
+    if found is None:
+        known = ", ".join(suffix for candidate in FORMATS for suffix in candidate.suffixes if suffix)
+        raise CaseError(
+            "read.unknown_format",
+            where=where,
+            problem="the content of the file is of no format that medshard reads",
+            details={
+                "file": files[0].name,
+                "files": len(files),
+                "first bytes": repr(first_bytes(files[0], 16)),
+                "read": known,
+            },
+            action="The case is excluded. Correct the entry's layout, or convert the file.",
+        )
+    return found
+
+
+def read_header(files: Files, *, where: str) -> Header:
+    """What the files of one image or mesh state; voxels are not decoded where the format allows.
+
+    Raises CaseError as `identify` does, and [read.unreadable | read.truncated | read.unsupported | read.missing_part |
+    geometry.singular | dicom.*].
+    """
+    found = identify(files, where)
+    with _errors_of_case(files, found, where):
+        header = found.read_header(files)
+    if found.kind == "image":
+        _check_image(header.shape, header.affine, files, where)
+    return header
+
+
+def read_image(files: Files, *, where: str) -> Image:
+    """The voxels of one image, with geometry and rescale. Errors as in `read_header`, and [read.wrong_kind]."""
+    found = identify(files, where)
+    with _errors_of_case(files, found, where):
+        image = found.read(files)
+    if not isinstance(image, Image):
+        raise _wrong_kind(files, found, where, "image")
+    _check_image(image.shape, image.affine, files, where)
+    return image
+
+
+def read_mesh(files: Files, *, where: str) -> Mesh:
+    """The surface of one mesh file. Errors as in `read_image`; MissingExtraError without trimesh."""
+    found = identify(files, where)
+    with _errors_of_case(files, found, where):
+        surface = found.read(files)
+    if not isinstance(surface, Mesh):
+        raise _wrong_kind(files, found, where, "mesh")
+    inside = (surface.faces >= 0).all() and (surface.faces < len(surface.vertices)).all()
+    if not inside or not np.isfinite(surface.vertices).all():
+        raise CaseError(
+            "read.unreadable",
+            where=where,
+            problem="faces name vertices that are not there, or a vertex is not finite",
+            details={"file": files[0].name, "vertices": len(surface.vertices)},
+            action="The case is excluded. Repair the file at the source.",
+        )
+    return surface
+
+
+@contextmanager
+def _errors_of_case(files: Files, found: Format, where: str) -> Iterator[None]:
+    """Errors about files, said of the case."""
+    try:
+        with bad_file_errors(files[0], found.name):
+            yield
+    except CaseError as error:
+        details = {"file": error.where, **error.details}
+        raise CaseError(error.code, where=where, problem=error.problem, details=details, action=error.action) from error
+
+
+def _check_image(shape: tuple[int, int, int], affine: Affine, files: Files, where: str) -> None:
+    if min(shape) < 1:
+        raise CaseError(
+            "read.unreadable",
+            where=where,
+            problem="the image has no voxels",
+            details={"file": files[0].name, "shape": shape},
+            action="The case is excluded.",
+        )
+    check_affine(affine, where=where, file=files[0].name)
+
+
+def _wrong_kind(files: Files, found: Format, where: str, wanted: str) -> CaseError:
+    return CaseError(
+        "read.wrong_kind",
+        where=where,
+        problem="the file holds another kind of thing",
+        details={"file": files[0].name, "format": found.name, "expected": wanted, "found": found.kind},
+        action="Correct the entry's layout.",
+    )
