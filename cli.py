@@ -1,0 +1,312 @@
+"""The `medshard` command: the catalog, builds and lineage without Dagster."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from medshard import __version__
+from medshard.errors import MedshardError
+
+if TYPE_CHECKING:
+    from medshard.pipelines.stages.stage import StageResult
+    from medshard.registry.lineage import CaseLineage, Lineage, SourceFile
+
+STAGE_CHOICES = ("raw", "cases", "volumes", "fingerprint", "shards")
+
+root_option = click.option(
+    "--root",
+    default="data",
+    envvar="MEDSHARD_ROOT",
+    show_default=True,
+    show_envvar=True,
+    help="The store: a folder or a file:// URL.",
+)
+plan_option = click.option("--plan", default="default", show_default=True, help="Name of the plan.")
+
+
+class _Commands(click.Group):
+    """Errors of medshard are messages for people, not tracebacks; the exit code is 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except MedshardError as error:
+            click.echo(str(error), err=True)
+            ctx.exit(1)
+
+
+@click.group(cls=_Commands)
+@click.version_option(__version__, prog_name="medshard")
+def cli() -> None:
+    """One catalog entry in, training-ready shards with a paper trail out."""
+
+
+@cli.command("list")
+@click.option("--group", help="Only entries of this group, such as brain or lesion.")
+@click.option("--modality", help="Only entries with this modality, such as CT.")
+@click.option("--task", help="Only entries for this task, such as segmentation.")
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+def list_entries(group: str | None, modality: str | None, task: str | None, as_json: bool) -> None:
+    """The data sets of the catalog, one a line."""
+    from medshard.registry import Catalog
+
+    catalog = Catalog.load()
+    chosen = [
+        entry
+        for entry in catalog
+        if (group is None or group in entry.groups)
+        and (modality is None or modality in entry.modalities)
+        and (task is None or task in entry.tasks)
+    ]
+    if as_json:
+        click.echo(json.dumps([entry.model_dump(mode="json") for entry in chosen], indent=2))
+        return
+    rows = [("id", "modality", "groups", "access", "licence", "maturity", "title")]
+    rows += [
+        (
+            entry.id,
+            ",".join(entry.modalities),
+            ",".join(entry.groups),
+            entry.access.kind.value,
+            entry.licence.id,
+            entry.maturity.value,
+            entry.title,
+        )
+        for entry in chosen
+    ]
+    _echo_table(rows)
+    for name, problems in catalog.invalid.items():
+        click.echo(f"{name}: not valid, {len(problems)} problem(s); `medshard check` shows them", err=True)
+
+
+@cli.command()
+@click.argument("entry_id", metavar="ID")
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+def show(entry_id: str, as_json: bool) -> None:
+    """All that the catalog says of one data set."""
+    import yaml
+
+    from medshard.registry import Catalog
+
+    catalog = Catalog.load()
+    entry = catalog.entry(entry_id)
+    document = entry.model_dump(mode="json", exclude_defaults=not as_json)
+    if as_json:
+        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        return
+    origin = catalog.origins[entry_id]
+    click.echo(f"# {origin.file.name}:{origin.line}")
+    click.echo(yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=110).rstrip())
+
+
+@cli.command()
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+def check(file: Path | None) -> None:
+    """Validate FILE, or the catalog with its overlays: every problem with file, line and field."""
+    from medshard.registry import Catalog
+
+    catalog = Catalog.load([file]) if file else Catalog.load()
+    for problem in catalog.problems:
+        click.echo(str(problem))
+    click.echo(f"{len(catalog)} valid entries, {len(catalog.problems)} problems", err=True)
+    if catalog.problems:
+        sys.exit(1)
+
+
+@cli.command()
+@click.argument("entry_ids", nargs=-1, required=True, metavar="ID...")
+@click.option(
+    "--to", type=click.Choice(STAGE_CHOICES), default="shards", show_default=True, help="The last stage to build."
+)
+@plan_option
+@root_option
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    default=os.cpu_count() or 1,
+    show_default="number of cores",
+    help="Processes that cases are spread over.",
+)
+@click.option("--dask", "dask_address", help="Address of a Dask scheduler, instead of own processes.")
+@click.option(
+    "--case-timeout", "timeout_s", type=click.FloatRange(min=0, min_open=True), help="Seconds that one case may take."
+)
+def build(
+    entry_ids: tuple[str, ...],
+    to: str,
+    plan: str,
+    root: str,
+    workers: int,
+    dask_address: str | None,
+    timeout_s: float | None,
+) -> None:
+    """Build data sets up to a stage. What is there already is not made again."""
+    from medshard.pipelines.build import build as build_entry
+    from medshard.pipelines.map_cases import Execution
+    from medshard.registry import Catalog
+
+    _interrupt_on_sigterm()
+    catalog = Catalog.load()
+    execution = Execution(workers=workers, dask_address=dask_address, timeout_s=timeout_s)
+    for entry_id in entry_ids:
+        build_entry(
+            root, entry_id, to=to, plan=plan, catalog=catalog, execution=execution, progress=True, on_stage=_echo_stage
+        )
+
+
+@cli.command()
+@click.argument("name", metavar="ID")
+@click.argument("stage")
+@plan_option
+@root_option
+def where(name: str, stage: str, plan: str, root: str) -> None:
+    """The paths of a stage's current objects, one a line. ID is an entry, or a training recipe."""
+    from medshard.pipelines.build import where as paths_of
+    from medshard.registry.store import Store
+
+    for path in paths_of(Store.open(root, create=False), name, stage, plan):
+        click.echo(path)
+
+
+@cli.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--root", help="The store; found from PATH when that lies in one.")
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+@click.option("--verify", "verified", is_flag=True, help="Hash every file again and fail when one has changed.")
+def lineage(path: Path, root: str | None, as_json: bool, verified: bool) -> None:
+    """What a shard, checkpoint or score was made from: manifests, plans, cases, source files with SHA-256, licences."""
+    from medshard.registry.lineage import trace, verify
+    from medshard.registry.store import Store
+
+    store = Store.open(root, create=False) if root else Store.containing(path)
+    traced = trace(path, store)
+    checked = verify(traced, store) if verified and store else []
+    if as_json:
+        click.echo(
+            json.dumps({**traced.to_json(), "verified": checked if verified else None}, indent=2, ensure_ascii=False)
+        )
+        return
+    _echo_lineage(traced, "")
+    if verified:
+        click.echo(f"verified: {len(checked)} digests are what they were")
+
+
+@cli.command()
+@click.argument("recipe")
+@root_option
+def train(recipe: str, root: str) -> None:
+    """Train and score a recipe: its pretrained, finetuned and evaluation stages."""
+    from medshard.pipelines.train import run_recipe
+
+    _interrupt_on_sigterm()
+    for line in run_recipe(root, recipe, progress=True):
+        click.echo(line)
+
+
+@cli.command()
+@root_option
+@click.option(
+    "--output", default="demo", show_default=True, type=click.Path(path_type=Path), help="Folder of the report."
+)
+@click.option("--workers", type=click.IntRange(1), default=os.cpu_count() or 1, show_default="number of cores")
+def demo(root: str, output: Path, workers: int) -> None:
+    """The whole chain on real scans through Dagster, then a report."""
+    from medshard.pipelines.demo import run_demo
+
+    _interrupt_on_sigterm()
+    run_demo(root, output, workers=workers)
+
+
+def main() -> None:
+    """Entry point of the `medshard` command."""
+    cli(prog_name="medshard")
+
+
+def _interrupt_on_sigterm() -> None:
+    """Let SIGTERM unwind the stack like Ctrl-C, so that child processes are stopped and leases given back."""
+
+    def interrupt(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 (the interface of signal handlers)
+        raise SystemExit(128 + signum)
+
+    signal.signal(signal.SIGTERM, interrupt)
+
+
+def _echo_stage(result: StageResult) -> None:
+    name = f"{result.entry}/{result.stage}" + (f"@{result.plan}" if result.plan else "")
+    click.echo(
+        f"{name:<40} {result.state:<9} {len(result.manifest.good)} cases, {len(result.excluded)} excluded, "
+        f"{result.done} done, {result.reused} reused, {result.seconds:.1f} s, manifest {result.head.data_version[:12]}"
+    )
+    for record in result.excluded:
+        for line in str((record.error or {}).get("text", "")).splitlines():
+            click.echo(f"    {line}")
+    for record in result.manifest.good if result.stage == "cases" else ():
+        for fault in record.facts["faults"]:
+            click.echo(
+                f"    {record.case}: not for {' or '.join(fault['against'])}: {fault['code']}: {fault['reason']}"
+            )
+
+
+def _echo_lineage(traced: Lineage, indent: str) -> None:
+    artefact = traced.artefact
+    click.echo(f"{indent}{artefact.kind} {artefact.path}")
+    click.echo(f"{indent}  sha256 {artefact.sha256}")
+    for label, value in artefact.to_json().items():
+        if label in {"recipe", "training_manifest", "split"} and value:
+            click.echo(f"{indent}  {label.replace('_', ' ')} {value}")
+    for plan in sorted({case.plan for case in traced.cases if case.plan}):
+        click.echo(f"{indent}  plan {plan}")
+    for entry, snapshot in traced.entries.items():
+        click.echo(f"{indent}  entry {entry}, version {snapshot['version']}, licence {_licence(snapshot['licence'])}")
+        for case in traced.cases:
+            if case.entry == entry:
+                _echo_case(case, indent + "    ")
+    for base in traced.base:
+        click.echo(f"{indent}  made from:")
+        _echo_lineage(base, indent + "    ")
+
+
+def _echo_case(case: CaseLineage, indent: str) -> None:
+    part = f", {case.part}" if case.part else ""
+    click.echo(f"{indent}patient {case.patient}, case {case.case}{part}")
+    for record in case.records:
+        if record.stage != "raw":
+            click.echo(f"{indent}  {record.stage} record {record.digest}")
+    for source in case.sources:
+        _echo_source(source, indent + "  ")
+
+
+def _echo_source(source: SourceFile, indent: str) -> None:
+    click.echo(f"{indent}{source.path}")
+    click.echo(f"{indent}  sha256 {source.sha256}  ({source.origin})")
+    if source.archive:
+        click.echo(f"{indent}  out of {source.archive['name']} sha256 {source.archive['sha256']}")
+    for made_from in source.made_from:
+        click.echo(f"{indent}  pixels from:")
+        _echo_source(made_from, indent + "    ")
+
+
+def _licence(licence: dict[str, Any] | None) -> str:
+    if not licence:
+        return "unknown"
+    return f"{licence['id']} (commercial use {licence['commercial_use']}, redistribution {licence['redistribution']})"
+
+
+def _echo_table(rows: Iterable[tuple[str, ...]]) -> None:
+    rows = list(rows)
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+if __name__ == "__main__":
+    main()

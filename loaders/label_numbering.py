@@ -1,0 +1,104 @@
+"""How the labels of several entries become one numbering."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medshard.converters.volume import Array
+from medshard.errors import CatalogError
+from medshard.loaders.sample_row import SampleRow, StoredLabel, parse_labels
+from medshard.loaders.shard_reader import SampleIndex
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelNumbering:
+    """Which layer is read, and which number its concepts get.
+
+    classes: number k of the output is `classes[k - 1]`; 0 is everything else.
+    layer: one name for all entries, or entry -> name, or None: the first semantic layer, by name, of each sample.
+    """
+
+    classes: tuple[str, ...]
+    layer: str | Mapping[str, str] | None
+
+    def label_of(self, row: SampleRow) -> tuple[str, StoredLabel] | None:
+        """The layer of a sample that is used, if the sample has it."""
+        layer = chosen_layer(self.layer, row.entry, row.labels)
+        return None if layer is None else (layer, row.labels[layer])
+
+    def renumber(self, stored: Array, label: StoredLabel) -> NDArray[np.int64]:
+        """Stored class values -> output numbers, same shape; values of other concepts become 0."""
+        number_of = {concept: number for number, concept in enumerate(self.classes, start=1)}
+        numbers = {value: number_of.get(concept, 0) for value, concept in label.classes.items()}
+        renumbered = np.zeros(stored.shape, np.int64)
+        # Background is by far the most: looking up only the rest is three times as fast as looking up all.
+        foreground = np.nonzero(stored)
+        values = stored[foreground].astype(np.int64)
+        known = np.array(sorted(numbers), np.int64)
+        if not len(known) or not len(values):
+            return renumbered
+        places = np.minimum(np.searchsorted(known, values), len(known) - 1)
+        found = np.array([numbers[value] for value in known.tolist()], np.int64)[places]
+        renumbered[foreground] = np.where(known[places] == values, found, 0)
+        return renumbered
+
+    def examined(self, label: StoredLabel | None) -> NDArray[np.bool_]:
+        """(len(classes),): whether somebody looked for each class in this case."""
+        concepts = label.examined if label is not None else ()
+        return np.array([concept in concepts for concept in self.classes], np.bool_)
+
+
+def chosen_layer(layer: str | Mapping[str, str] | None, entry: str, labels: Mapping[str, StoredLabel]) -> str | None:
+    """The name of the layer that is used of a sample with these labels; None when it does not have it."""
+    asked = layer if layer is None or isinstance(layer, str) else layer.get(entry)
+    if asked is not None:
+        return asked if asked in labels else None
+    return min((name for name, label in labels.items() if label.kind == "semantic"), default=None)
+
+
+def number_labels(
+    indices: Iterable[SampleIndex], layer: str | Mapping[str, str] | None, classes: Sequence[str] | None
+) -> LabelNumbering:
+    """Choose the label layer of each sample and the numbering of its concepts.
+
+    layer: as in `LabelNumbering`; an entry that a mapping does not name has its default.
+    classes: the concepts in order; by default those of the chosen layers, entry by entry, by stored value. All samples
+    of an entry count, selected or not, so that the parts of a split have the same numbers.
+    Raises CatalogError for a layer that no sample has and for a class that is named twice.
+    """
+    concepts: dict[str, None] = {}
+    layers_of: dict[str, set[str]] = {}
+    for index in indices:
+        values: set[tuple[int, str]] = set()
+        layers = layers_of.setdefault(index.entry, set())
+        for text in index.table["labels"].to_pylist():
+            labels = parse_labels(text)
+            layers.update(labels)
+            chosen = chosen_layer(layer, index.entry, labels)
+            if chosen is not None:
+                values.update(labels[chosen].classes.items())
+        concepts.update(dict.fromkeys(concept for _, concept in sorted(values)))
+    _check_layer(layer, layers_of)
+    if classes is not None and len(set(classes)) != len(classes):
+        raise CatalogError("dataset.classes", where="classes", problem=f"a class is named twice: {', '.join(classes)}")
+    return LabelNumbering(classes=tuple(concepts) if classes is None else tuple(classes), layer=layer)
+
+
+def _check_layer(layer: str | Mapping[str, str] | None, layers_of: Mapping[str, set[str]]) -> None:
+    if layer is None:
+        return
+    if isinstance(layer, str):
+        found = any(layer in names for names in layers_of.values())
+    else:
+        found = all(name in layers_of.get(entry, ()) for entry, name in layer.items())
+    if not found:
+        raise CatalogError(
+            "dataset.layer",
+            where=f"layer={layer!r}",
+            problem="no sample has this label layer",
+            details={entry: ", ".join(sorted(names)) or "no labels" for entry, names in layers_of.items()},
+        )

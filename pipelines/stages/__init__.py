@@ -1,0 +1,1 @@
+"""The stages of one entry in plain Python: raw, cases, volumes, fingerprint, shards."""

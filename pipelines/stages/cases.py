@@ -1,0 +1,247 @@
+"""cases (validate): find the cases in the raw tree, read their headers, judge the inclusion criteria."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from medshard.converters.reading import read_header
+from medshard.errors import CaseError, CatalogError
+from medshard.pipelines.stages.case_reading import CasePayload, decoders, read_case_label
+from medshard.pipelines.stages.cases_table import cases_table
+from medshard.pipelines.stages.raw import RawFile, build_raw, raw_files
+from medshard.pipelines.stages.stage import (
+    CODE_VERSIONS,
+    CaseJob,
+    Context,
+    StageResult,
+    failed,
+    publish_stage,
+    run_jobs,
+)
+from medshard.registry import inclusion
+from medshard.registry.inclusion import Fault
+from medshard.registry.layout import CaseFiles, discover
+from medshard.registry.schema import LabelSpec
+from medshard.registry.store.records import CaseRecord, record_key
+
+STAGE = "cases"
+
+
+def build_cases(context: Context, raw: StageResult | None = None) -> StageResult:
+    """Validate every case that the layout finds.
+
+    Raises CatalogError[layout.no_cases] when it finds none.
+    """
+    raw = raw or build_raw(context)
+    started = time.monotonic()
+    files = raw_files(context.store, raw.manifest)
+    found = discover(context.entry, list(files))
+    if not found.cases:
+        raise CatalogError(
+            "layout.no_cases",
+            where=context.entry.id,
+            problem="no file matches the layout",
+            details={
+                "looked for": ", ".join(group.anchor for group in context.entry.cases),
+                "the tree has": ", ".join(list(files)[:5]),
+            },
+            action="Mend the templates under `cases`; `medshard where ID raw` prints where the files lie.",
+        )
+    duplicates = {case for case, count in Counter(case.case for case in found.cases).items() if count > 1}
+    jobs = [_job(context, case, files) for case in found.cases if case.case not in duplicates]
+    records, done = run_jobs(context, STAGE, jobs, validate_case)
+    records += [_duplicate(context, case) for case in sorted(duplicates)]
+    table = context.store.publish_bytes(cases_table(records), ".parquet")
+    return publish_stage(
+        context,
+        STAGE,
+        records,
+        started=started,
+        done=done,
+        attachments={"table": table},
+        details={"unmatched_files": len(found.unmatched), "unmatched_examples": list(found.unmatched[:5])},
+    )
+
+
+def validate_case(job: CaseJob[CasePayload]) -> CaseRecord:
+    """Headers of the images, voxels of the labels, verdict per purpose; runs in a worker."""
+    payload = job.payload
+    faults = [
+        inclusion.listed_defect(defect.problem)
+        for defect in payload.entry.known_defects
+        if defect.case == payload.case.case and defect.action == "exclude"
+    ]
+    images, warnings = _image_facts(payload)
+    meshes = {name: _mesh_facts(payload, name, paths) for name, paths in payload.case.meshes.items()}
+    if images:
+        first = next(iter(images.values()))
+        if any(n < least for n, least in zip(first["shape"], payload.entry.inclusion.smallest_shape, strict=True)):
+            faults.append(inclusion.too_small(first["shape"], payload.entry.inclusion.smallest_shape))
+    labels: dict[str, Any] = {}
+    for layer, spec in payload.group.labels.items():
+        facts, layer_faults, layer_warnings = _label_facts(payload, layer, spec)
+        labels[layer] = facts
+        faults += layer_faults
+        warnings += layer_warnings
+    if not any(facts["usable"] for facts in labels.values()) and not any(
+        fault.against == inclusion.NEEDS_LABELS for fault in faults
+    ):
+        faults.append(inclusion.no_labels())
+    facts = {
+        "patient": payload.case.patient,
+        "subject": payload.group.subject,
+        "modality": payload.group.modality.value,
+        "group": (payload.group.group or payload.entry.groups[0]).value,
+        "case_group": payload.case.group,
+        "images": images,
+        "labels": labels,
+        "meshes": meshes,
+        "faults": [fault.to_json() for fault in faults],
+    }
+    return replace(
+        job.record,
+        facts=facts,
+        verdicts=inclusion.verdicts(faults),
+        warnings=tuple(warnings),
+        decoders=decoders(payload),
+    )
+
+
+def _image_facts(payload: CasePayload) -> tuple[dict[str, Any], list[str]]:
+    facts: dict[str, Any] = {}
+    warnings: list[str] = []
+    for name, paths in payload.case.images.items():
+        if not paths:
+            raise CaseError(
+                "image.missing",
+                where=payload.where,
+                problem=f"no file matches the image {name}",
+                details={"looked for": payload.group.images[name].path},
+                action="Complete the source, or list the case under `known_defects`.",
+            )
+        header = read_header(payload.locate(paths), where=payload.where)
+        warnings += [f"image {name}: {warning}" for warning in header.warnings]
+        facts[name] = {
+            "format": header.format,
+            "files": len(paths),
+            "shape": list(header.shape),
+            "channels": header.channels,
+            "timepoints": header.timepoints,
+            "spacing_mm": [round(float(step), 6) for step in header.spacing_mm],
+            "dtype": header.dtype,
+            "modality": header.modality,
+            "trusted_geometry": header.trusted_geometry,
+        }
+        stated = payload.group.images[name].modality or payload.group.modality
+        if header.modality is not None and header.modality != stated.value:
+            warnings.append(f"image {name}: the header says {header.modality}, the catalog {stated.value}")
+    return facts, warnings
+
+
+def _mesh_facts(payload: CasePayload, name: str, paths: tuple[str, ...]) -> dict[str, Any]:
+    if not paths:
+        raise CaseError(
+            "mesh.missing",
+            where=payload.where,
+            problem=f"no file matches the mesh {name}",
+            details={"looked for": payload.group.meshes[name].path},
+            action="Complete the source.",
+        )
+    return {"files": len(paths), "bytes": sum(path.stat().st_size for path in payload.locate(paths))}
+
+
+def _label_facts(payload: CasePayload, layer: str, spec: LabelSpec) -> tuple[dict[str, Any], list[Fault], list[str]]:
+    """What one label layer holds, and what speaks against it. A bad layer never spoils the image."""
+    found = payload.case.labels[layer]
+    missing = [path for path, files in zip(spec.paths, found, strict=True) if not files]
+    if missing:
+        nothing = len(missing) == len(spec.paths)
+        faults = [] if spec.optional and nothing else [inclusion.missing_label(layer, path) for path in missing]
+        return {"present": not nothing, "usable": False}, faults, []
+    try:
+        label, warning = read_case_label(payload, layer)
+    except CaseError as error:
+        facts = {"present": True, "usable": False, "error": str(error)}
+        return facts, [inclusion.bad_label(layer, error.code, error.problem)], []
+    counts = _class_counts(label.array, spec)
+    unknown = [value for value in counts if value != 0 and value not in spec.concepts]
+    faults = []
+    if unknown and payload.entry.inclusion.label_values_must_be_known:
+        faults.append(inclusion.unknown_values(layer, unknown, spec.concepts))
+    if not unknown and not any(count for value, count in counts.items() if value != 0):
+        faults.append(inclusion.empty_label(layer))
+    facts = {
+        "present": True,
+        "usable": not (unknown and faults),
+        "shape": list(label.shape),
+        "kind": spec.kind,
+        "voxels": {str(value): count for value, count in counts.items()},
+        "repair": warning,
+    }
+    return facts, faults, [f"label layer {layer}: {warning}"] if warning else []
+
+
+def _class_counts(array: np.ndarray[Any, Any], spec: LabelSpec) -> dict[int, int]:
+    """Voxels per stored value; for soft layers per channel, those above half of the scale."""
+    if spec.kind == "soft":
+        return {
+            number: int(np.count_nonzero(channel * spec.maps[number - 1].scale > 0.5))
+            for number, channel in enumerate(array, start=1)
+        }
+    values, counts = np.unique(array, return_counts=True)
+    return {int(value): int(count) for value, count in zip(values, counts, strict=True)}
+
+
+def _job(context: Context, case: CaseFiles, files: Mapping[str, RawFile]) -> CaseJob[CasePayload]:
+    """The key digests the case's own group and files, not the rest of the entry: other edits cost no rebuild."""
+    entry, group = context.entry, context.entry.cases[case.group]
+    used = {path: files[path] for path in case.files}
+    sources = {path: file.sha256 for path, file in used.items()}
+    parameters = {
+        "group": group.model_dump(mode="json"),
+        "entry_group": entry.groups[0].value,
+        "inclusion": entry.inclusion.model_dump(mode="json", include={"smallest_shape", "label_values_must_be_known"}),
+        "defects": [defect.model_dump(mode="json") for defect in entry.known_defects if defect.case == case.case],
+    }
+    record = CaseRecord(
+        stage=STAGE,
+        entry=entry.id,
+        case=case.case,
+        code_version=CODE_VERSIONS[STAGE],
+        key=record_key(
+            stage=STAGE,
+            code_version=CODE_VERSIONS[STAGE],
+            entry=entry.id,
+            case=case.case,
+            parameters=parameters,
+            sources=sources,
+        ),
+        inputs=tuple(sorted({file.record for file in used.values()}, key=lambda ref: ref.key)),
+        sources=sources,
+    )
+    payload = CasePayload(
+        entry=entry, group=group, case=case, files={path: file.location for path, file in used.items()}
+    )
+    return CaseJob(
+        record=record, payload=payload, bytes_needed=(64 << 20) + 8 * sum(file.size for file in used.values())
+    )
+
+
+def _duplicate(context: Context, case: str) -> CaseRecord:
+    error = CaseError(
+        "layout.duplicate_case",
+        where=f"{context.entry.id}/{case}",
+        problem="two groups of cases make this name",
+        action="Make the `case` templates tell them apart.",
+    )
+    key = record_key(
+        stage=STAGE, code_version=CODE_VERSIONS[STAGE], entry=context.entry.id, case=case, parameters="duplicate"
+    )
+    record = CaseRecord(stage=STAGE, entry=context.entry.id, case=case, key=key, code_version=CODE_VERSIONS[STAGE])
+    return failed(record, error)

@@ -1,0 +1,255 @@
+"""shards (resample and shard): samples of one plan, packed into zips of a Zarr group, with an index for readers."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from medshard.converters.canonical import read_volume
+from medshard.converters.plan import Plan
+from medshard.converters.samples import Sample, make_sample
+from medshard.converters.shard_index import index_rows, write_index
+from medshard.converters.shard_writer import encode_sample
+from medshard.converters.shard_zip import pack_shard, plan_packing
+from medshard.errors import CatalogError, MedshardError
+from medshard.pipelines.stages.fingerprint import build_fingerprint, read_plan
+from medshard.pipelines.stages.stage import (
+    CODE_VERSIONS,
+    CaseJob,
+    Context,
+    StageResult,
+    current_head,
+    publish_stage,
+    run_jobs,
+)
+from medshard.registry.store.digests import canonical_json
+from medshard.registry.store.manifests import read_manifest, require_head
+from medshard.registry.store.objects import ObjectRef, Store
+from medshard.registry.store.records import CaseRecord, record_key
+
+STAGE = "shards"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplePayload:
+    store: Store
+    volume: ObjectRef
+    plan: Plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """One packed file and the keys of the records whose samples it holds."""
+
+    ref: ObjectRef
+    keys: tuple[str, ...]
+
+
+def build_shards(context: Context, plan_name: str = "default", fingerprint: StageResult | None = None) -> StageResult:
+    """Resample and pack every volume under one plan.
+
+    Shards are written once. Samples that a current shard holds already stay where they are; new ones go to new shards.
+    Raises CatalogError[plan.unknown].
+    """
+    if plan_name not in context.entry.plans:
+        raise CatalogError(
+            "plan.unknown",
+            where=f"{context.entry.id}@{plan_name}",
+            problem="the entry has no plan of this name",
+            details={"it has": ", ".join(context.entry.plans)},
+            action="Declare it under `plans`.",
+        )
+    fingerprint = fingerprint or build_fingerprint(context)
+    started = time.monotonic()
+    if not fingerprint.manifest.good:
+        raise MedshardError(
+            "stage.no_cases",
+            where=f"{context.entry.id}/{STAGE}",
+            problem="no case is left to be sharded",
+            details=_reasons(fingerprint),
+            action="The stages before say why each case was excluded.",
+        )
+    plan_ref = fingerprint.head.attachments[f"plan-{plan_name}"]
+    plan = read_plan(context.store, plan_ref)
+    volumes = read_manifest(context.store, require_head(context.store, context.entry.id, "volumes").manifest)
+    fingerprinted = {record.case for record in fingerprint.manifest.good}
+    packed = _packed_before(context, plan_name)
+    held = {key for shard in packed for key in shard.keys}
+    jobs = [_job(context, volume, plan) for volume in volumes.good if volume.case in fingerprinted]
+    records, done = run_jobs(
+        context,
+        STAGE,
+        jobs,
+        resample_case,
+        is_finished=lambda record: record.error is not None or record.key in held or context.store.has(_piece(record)),
+    )
+    good = [record for record in records if record.error is None]
+    current = {record.key for record in good}
+    kept = [shard for shard in packed if current & set(shard.keys)]
+    shards = kept + _pack(context, plan, [record for record in good if record.key not in held])
+    attachments = _attachments(context.store, plan_ref, shards, good)
+    result = publish_stage(
+        context,
+        STAGE,
+        records,
+        started=started,
+        done=done,
+        plan=plan_name,
+        plan_digest=plan.digest,
+        attachments=attachments,
+        details={"plan": plan.to_json(), "shards": len(shards)},
+    )
+    _drop_pieces(context.store, good)
+    return result
+
+
+def _reasons(result: StageResult) -> dict[str, str]:
+    return {record.case: str((record.error or {}).get("problem")) for record in result.excluded[:5]}
+
+
+def resample_case(job: CaseJob[SamplePayload]) -> CaseRecord:
+    """Volume -> sample -> encoded piece, which waits in the store until it is packed; runs in a worker."""
+    payload = job.payload
+    sample = make_sample(read_volume(payload.store.path(payload.volume)), payload.plan)
+    with payload.store.scratch() as scratch:
+        encode_sample(sample, payload.plan, scratch / "piece")
+        piece = payload.store.publish_tree(scratch / "piece", ".piece")
+    return replace(
+        job.record,
+        facts={**job.record.facts, "piece": piece.to_json(), **_sample_facts(sample)},
+        warnings=sample.warnings,
+    )
+
+
+def _sample_facts(sample: Sample) -> dict[str, Any]:
+    return {
+        "shape": list(sample.image.shape) if sample.image is not None else None,
+        "dtype": str(sample.image.dtype) if sample.image is not None else None,
+        "spacing_before_mm": list(sample.spacing_before_mm) if sample.spacing_before_mm else None,
+        "quantisation_error": sample.quantisation_error,
+        "volume_ratio": {
+            f"{layer}/{concept}": ratio
+            for layer, label in sample.labels.items()
+            for concept, ratio in label.volume_ratio.items()
+        },
+    }
+
+
+def _job(context: Context, volume: CaseRecord, plan: Plan) -> CaseJob[SamplePayload]:
+    if volume.output is None:
+        raise ValueError(volume.case)
+    key = record_key(
+        stage=STAGE,
+        code_version=CODE_VERSIONS[STAGE],
+        entry=context.entry.id,
+        case=volume.case,
+        parameters=None,
+        inputs=(volume.ref,),
+        plan=plan.digest,
+    )
+    record = CaseRecord(
+        stage=STAGE,
+        entry=context.entry.id,
+        case=volume.case,
+        key=key,
+        code_version=CODE_VERSIONS[STAGE],
+        plan=plan.digest,
+        inputs=(volume.ref,),
+        sources=volume.sources,
+        verdicts=volume.verdicts,
+        facts={name: volume.facts[name] for name in ("patient", "subject", "modality", "group")},
+    )
+    return CaseJob(
+        record=record,
+        payload=SamplePayload(store=context.store, volume=volume.output, plan=plan),
+        bytes_needed=_bytes_needed(volume, plan),
+    )
+
+
+def _bytes_needed(volume: CaseRecord, plan: Plan) -> int:
+    """float32 copies of input and output, and as much again for labels and encoding."""
+    voxels_in = voxels_out = 0.0
+    for image in volume.facts["images"].values():
+        count = 1.0
+        for size in image["shape"]:
+            count *= size
+        growth = 1.0
+        for before, after in zip(image["spacing_mm"], plan.spacing_mm or image["spacing_mm"], strict=True):
+            growth *= before / after
+        voxels_in += count
+        voxels_out += count * growth
+    return (64 << 20) + int(16 * (voxels_in + voxels_out))
+
+
+def _piece(record: CaseRecord) -> ObjectRef:
+    return ObjectRef.from_json(record.facts["piece"])
+
+
+def _packed_before(context: Context, plan_name: str) -> list[Shard]:
+    """The shards of the current HEAD that are still there."""
+    head = current_head(context, STAGE, plan_name)
+    if head is None:
+        return []
+    packing = json.loads(context.store.read_bytes(head.attachments["packing"]))
+    shards = [Shard(ref=head.attachments[name], keys=tuple(keys)) for name, keys in packing["shards"].items()]
+    return [shard for shard in shards if context.store.has(shard.ref)]
+
+
+def _pack(context: Context, plan: Plan, records: Sequence[CaseRecord]) -> list[Shard]:
+    by_case = {record.case: record for record in records}
+    groups = plan_packing([(record.case, _piece(record).size) for record in records], plan.shard_bytes)
+    return [_pack_one(context, plan, [by_case[case] for case in group]) for group in groups]
+
+
+def _pack_one(context: Context, plan: Plan, records: Sequence[CaseRecord]) -> Shard:
+    """One shard, by one writer. What it holds, and under which licence, stands in the shard itself."""
+    entry = context.entry
+    attributes = {
+        "medshard": {
+            "format_version": FORMAT_VERSION,
+            "entry": entry.id,
+            "version": entry.version,
+            "licence": entry.licence.model_dump(mode="json"),
+            "plan": plan.to_json(),
+            "plan_digest": plan.digest,
+            "samples": [
+                {"case": record.case, "record_key": record.key, "record_digest": record.digest}
+                for record in sorted(records, key=lambda record: record.case)
+            ],
+        }
+    }
+    with context.store.scratch() as scratch:
+        target = scratch / "shard.zip"
+        pack_shard([(record.case, context.store.path(_piece(record))) for record in records], attributes, target)
+        return Shard(ref=context.store.publish_file(target, ".zip"), keys=tuple(record.key for record in records))
+
+
+def _attachments(
+    store: Store, plan: ObjectRef, shards: Sequence[Shard], records: Sequence[CaseRecord]
+) -> Mapping[str, ObjectRef]:
+    names = {f"shard-{number:05d}": shard for number, shard in enumerate(shards)}
+    packing = {"format_version": FORMAT_VERSION, "shards": {name: list(shard.keys) for name, shard in names.items()}}
+    by_key = {record.key: record for record in records}
+    rows = []
+    for shard in shards:
+        path = store.path(shard.ref)
+        refs = {by_key[key].case: by_key[key].ref for key in shard.keys if key in by_key}
+        rows += index_rows(path, path.name, refs)
+    arrow, table = write_index(rows)
+    return {
+        "plan": plan,
+        "packing": store.publish_bytes(canonical_json(packing), ".packing.json"),
+        "index": store.publish_bytes(arrow, ".arrow"),
+        "table": store.publish_bytes(table, ".parquet"),
+        **{name: shard.ref for name, shard in names.items()},
+    }
+
+
+def _drop_pieces(store: Store, records: Sequence[CaseRecord]) -> None:
+    """Pieces have done their service once the HEAD names the shards that they were packed into."""
+    for record in records:
+        store.remove(_piece(record))

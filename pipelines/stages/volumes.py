@@ -1,0 +1,128 @@
+"""volumes (convert): every case to canonical Zarr: original integers, exact affine, labels as arrays of their own."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+from medshard.converters.canonical import write_volume
+from medshard.pipelines.stages.case_reading import CasePayload, decoders, read_case
+from medshard.pipelines.stages.cases import build_cases
+from medshard.pipelines.stages.raw import RawFile, raw_files
+from medshard.pipelines.stages.stage import (
+    CODE_VERSIONS,
+    CaseJob,
+    Context,
+    StageResult,
+    publish_stage,
+    run_jobs,
+)
+from medshard.registry.layout import CaseFiles, discover
+from medshard.registry.store.manifests import read_manifest, require_head
+from medshard.registry.store.objects import Store
+from medshard.registry.store.records import CaseRecord, record_key
+from medshard.registry.vocabulary import Purpose
+
+STAGE = "volumes"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertPayload:
+    store: Store
+    case: CasePayload
+    layers: tuple[str, ...]
+
+
+def build_volumes(context: Context, cases: StageResult | None = None) -> StageResult:
+    """Convert every case that is fit for at least one purpose."""
+    cases = cases or build_cases(context)
+    started = time.monotonic()
+    raw = read_manifest(context.store, require_head(context.store, context.entry.id, "raw").manifest)
+    files = raw_files(context.store, raw)
+    found = {case.case: case for case in discover(context.entry, list(files)).cases}
+    fit = [record for record in cases.manifest.good if any(record.fit_for(purpose.value) for purpose in Purpose)]
+    jobs = [_job(context, record, found[record.case], files) for record in fit]
+    records, done = run_jobs(context, STAGE, jobs, convert_case)
+    return publish_stage(context, STAGE, records, started=started, done=done)
+
+
+def convert_case(job: CaseJob[ConvertPayload]) -> CaseRecord:
+    """Read one case, bring it to canonical orientation, write its Zarr; runs in a worker."""
+    payload = job.payload
+    volume = read_case(payload.case, layers=payload.layers)
+    with payload.store.scratch() as scratch:
+        folder = scratch / "volume"
+        write_volume(volume, folder)
+        output = payload.store.publish_tree(folder, ".zarr")
+    facts = {
+        **job.record.facts,
+        "images": {
+            name: {
+                "shape": list(image.array.shape),
+                "dtype": str(image.array.dtype),
+                "spacing_mm": list(image.spacing_mm),
+            }
+            for name, image in volume.images.items()
+        },
+        "labels": {
+            name: {"shape": list(label.array.shape), "kind": label.kind} for name, label in volume.labels.items()
+        },
+        "meshes": {
+            name: {"vertices": len(mesh.vertices), "faces": len(mesh.faces)} for name, mesh in volume.meshes.items()
+        },
+        "bytes_in_memory": sum(image.array.nbytes for image in volume.images.values()),
+    }
+    return replace(job.record, output=output, facts=facts, decoders=decoders(payload.case))
+
+
+def _job(
+    context: Context, case: CaseRecord, files_of_case: CaseFiles, files: dict[str, RawFile]
+) -> CaseJob[ConvertPayload]:
+    group = context.entry.cases[files_of_case.group]
+    layers = tuple(layer for layer, facts in case.facts["labels"].items() if facts["usable"])
+    parameters = {
+        "group": group.model_dump(mode="json"),
+        "layers": layers,
+        "repair": [
+            defect.model_dump(mode="json") for defect in context.entry.known_defects if defect.case == case.case
+        ],
+    }
+    key = record_key(
+        stage=STAGE,
+        code_version=CODE_VERSIONS[STAGE],
+        entry=context.entry.id,
+        case=case.case,
+        parameters=parameters,
+        inputs=(case.ref,),
+    )
+    record = CaseRecord(
+        stage=STAGE,
+        entry=context.entry.id,
+        case=case.case,
+        key=key,
+        code_version=CODE_VERSIONS[STAGE],
+        inputs=(case.ref,),
+        sources=case.sources,
+        verdicts=case.verdicts,
+        facts={name: case.facts[name] for name in ("patient", "subject", "modality", "group")},
+    )
+    payload = ConvertPayload(
+        store=context.store,
+        layers=layers,
+        case=CasePayload(
+            entry=context.entry,
+            group=group,
+            case=files_of_case,
+            files={path: files[path].location for path in files_of_case.files},
+        ),
+    )
+    return CaseJob(record=record, payload=payload, bytes_needed=_bytes_needed(case))
+
+
+def _bytes_needed(case: CaseRecord) -> int:
+    """Voxels of all images as float64 and of all labels, twice: once as read, once reoriented and compressed."""
+    voxels = 0
+    for image in case.facts["images"].values():
+        z, y, x = image["shape"]
+        voxels += z * y * x * image["channels"] * max(1, image["timepoints"])
+    return (64 << 20) + voxels * 24

@@ -1,0 +1,162 @@
+"""One bad case never stops the others, and its error says which file, what was expected and what to do."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from medshard.errors import AcquisitionError, CatalogError
+from medshard.pipelines.build import build
+from medshard.pipelines.stages.stage import StageResult
+from medshard.registry.store import Store
+from medshard.registry.store.records import CaseRecord
+
+OTHERS = ["p1", "p3", "p4"]
+
+
+def results_of(scans: Any, store: Store) -> dict[str, StageResult]:
+    return {result.stage: result for result in build(store, "crops", catalog=scans.catalog)}
+
+
+def record(result: StageResult, case: str = "p2") -> CaseRecord:
+    found = result.manifest.record(case)
+    assert found is not None
+    return found
+
+
+def truncate(path: Path) -> None:
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) * 2 // 3])
+
+
+def without_gzip(path: Path, data: bytes) -> None:
+    with gzip.open(path, "wb") as stream:
+        stream.write(data)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code"),
+    [
+        pytest.param(truncate, "read.truncated", id="a truncated gzip"),
+        pytest.param(lambda path: path.write_bytes(b""), "read.truncated", id="an empty file"),
+        pytest.param(
+            lambda path: path.write_bytes(b"<html>Not found</html>" * 99), "read.unknown_format", id="a web page"
+        ),
+        pytest.param(lambda path: without_gzip(path, b"\x00" * 4000), "read.unknown_format", id="zeros in a good gzip"),
+    ],
+)
+def test_an_unreadable_image_excludes_its_case_and_no_other(scans: Any, store: Store, spoil: Any, code: str) -> None:
+    spoil(scans.image("p2"))
+    results = results_of(scans, store)
+    errors = [found.error for result in results.values() for found in result.excluded]
+    assert [error["code"] for error in errors if error] == [code]
+    error = errors[0]
+    assert error is not None
+    assert "p2_t1.nii.gz" in error["text"]
+    assert "crops/p2" in error["text"]
+    assert error["action"]
+    assert [found.case for found in results["shards"].manifest.good] == OTHERS
+    assert [result.state for result in results.values()].count("degraded") == 1
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code"),
+    [
+        pytest.param(truncate, "read.truncated", id="a truncated gzip"),
+        pytest.param(lambda path: path.unlink(), "annotation.missing", id="no file"),
+        pytest.param(lambda path: path.write_bytes(b"not an image"), "read.unknown_format", id="text"),
+    ],
+)
+def test_a_bad_mask_costs_supervision_and_leaves_the_scan_to_pretraining(
+    scans: Any, store: Store, spoil: Any, code: str
+) -> None:
+    spoil(scans.mask("p2"))
+    results = results_of(scans, store)
+    bad = record(results["cases"])
+    assert bad.verdicts == {"supervised": [code], "evaluation": [code], "self-supervised": []}
+    assert "tissue" in bad.facts["faults"][0]["reason"]
+    assert [found.case for found in results["shards"].manifest.good] == ["p1", "p2", "p3", "p4"]
+    assert all(record(results["cases"], case).fit_for("supervised") for case in OTHERS)
+
+
+def test_a_mask_of_another_shape_is_a_mismatch_with_both_shapes(scans: Any, store: Store) -> None:
+    mask = nib.load(scans.mask("p2"))
+    nib.save(nib.Nifti1Image(np.asarray(mask.dataobj)[:, :, :-1], mask.affine), scans.mask("p2"))
+    bad = record(results_of(scans, store)["cases"])
+    assert bad.verdicts["supervised"] == ["geometry.mismatch"]
+    text = bad.facts["labels"]["tissue"]["error"]
+    assert "36x40x32" in text
+    assert "36x40x31" in text
+
+
+def test_a_mask_that_is_shifted_is_not_trusted(scans: Any, store: Store) -> None:
+    mask = nib.load(scans.mask("p2"))
+    affine = mask.affine.copy()
+    affine[0, 3] += 5
+    nib.save(nib.Nifti1Image(np.asarray(mask.dataobj), affine), scans.mask("p2"))
+    assert record(results_of(scans, store)["cases"]).verdicts["supervised"] == ["geometry.shift"]
+
+
+def test_label_values_that_the_entry_does_not_name_are_reported(scans: Any, store: Store) -> None:
+    mask = nib.load(scans.mask("p2"))
+    array = np.asarray(mask.dataobj).copy()
+    array[0, 0, 0] = 7
+    nib.save(nib.Nifti1Image(array, mask.affine), scans.mask("p2"))
+    bad = record(results_of(scans, store)["cases"])
+    assert bad.verdicts["supervised"] == ["annotation.unknown_values"]
+    assert "values 7" in bad.facts["faults"][0]["reason"]
+
+
+def test_an_empty_mask_may_be_trained_on_but_not_scored(scans: Any, store: Store) -> None:
+    mask = nib.load(scans.mask("p2"))
+    nib.save(nib.Nifti1Image(np.zeros(mask.shape, np.uint8), mask.affine), scans.mask("p2"))
+    verdicts = record(results_of(scans, store)["cases"]).verdicts
+    assert verdicts == {"supervised": [], "evaluation": ["annotation.empty"], "self-supervised": []}
+
+
+def test_a_repaired_case_comes_back_with_the_next_build(scans: Any, store: Store) -> None:
+    good = scans.image("p2").read_bytes()
+    truncate(scans.image("p2"))
+    assert len(results_of(scans, store)["shards"].manifest.good) == 3
+    scans.image("p2").write_bytes(good)
+    assert len(results_of(scans, store)["shards"].manifest.good) == 4
+
+
+def test_a_known_defect_excludes_its_case_with_its_reason(scans: Any, store: Store) -> None:
+    text = scans.catalog_file.read_text()
+    scans.catalog_file.write_text(
+        text + "    known_defects:\n      - {case: p2, problem: the head is upside down, action: exclude}\n"
+    )
+    results = results_of(scans, store)
+    assert record(results["cases"]).verdicts["self-supervised"] == ["defect.listed"]
+    assert [found.case for found in results["volumes"].manifest.good] == OTHERS
+
+
+def test_a_wrong_checksum_stops_the_entry_before_anything_is_built(scans: Any, store: Store) -> None:
+    text = scans.catalog_file.read_text()
+    pinned = f"path: scans\n        files: {{p2_t1.nii.gz: {'0' * 64}}}"
+    scans.catalog_file.write_text(text.replace("path: scans", pinned))
+    with pytest.raises(AcquisitionError) as caught:
+        results_of(scans, store)
+    assert caught.value.code == "checksum.mismatch"
+    assert caught.value.details["file"] == "p2_t1.nii.gz"
+    assert not list(store.root.glob("heads/**/*.json"))
+
+
+def test_a_layout_that_matches_nothing_says_what_is_there(scans: Any, store: Store) -> None:
+    text = scans.catalog_file.read_text().replace("_t1.nii.gz", "_T1.nii.gz")
+    scans.catalog_file.write_text(text)
+    with pytest.raises(CatalogError, match=r"layout.no_cases(.|\n)*p1_mask.nii.gz"):
+        results_of(scans, store)
+
+
+def test_when_no_case_is_left_the_chain_says_so(scans: Any, store: Store) -> None:
+    for case in ("p1", "p2", "p3", "p4"):
+        truncate(scans.image(case))
+    with pytest.raises(Exception, match="stage.no_cases"):
+        results_of(scans, store)
