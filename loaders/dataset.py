@@ -184,7 +184,7 @@ class ShardDataset(Dataset[Item]):
             min(extent, begin + length) - first
             for begin, length, first, extent in zip(start, size, low, row.shape, strict=True)
         )
-        image = normalisation.apply(index.read_window(row, "image", low, inside))
+        image = normalisation.apply(index.read_window(row, "image", low, inside, dtype=np.float32))
         if inside == tuple(size):
             return image
         padded = np.full((row.channels, *size), normalisation.padding, np.float32)

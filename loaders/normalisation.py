@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medshard.converters.plan import IntensityRule, Plan
-from medshard.converters.volume import Array
 from medshard.errors import StoreError
 from medshard.loaders.sample_row import SampleRow
 
@@ -27,8 +26,8 @@ class Normalisation:
     std: float
     outside: float
 
-    def apply(self, stored: Array) -> NDArray[np.float32]:
-        values = stored.astype(np.float32)
+    def apply(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Normalise stored numbers, in place."""
         if (self.slope, self.intercept) != (1.0, 0.0):
             values *= np.float32(self.slope)
             values += np.float32(self.intercept)

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numcodecs import blosc
+from numpy.typing import DTypeLike
 
 from medshard.converters.plan import Plan
 from medshard.converters.volume import Array
@@ -133,22 +134,30 @@ class SampleIndex:
         return self.row(number)
 
     def read_window(
-        self, row: SampleRow, name: str, start: Sequence[int], size: Sequence[int], *, pad_value: float = 0
+        self,
+        row: SampleRow,
+        name: str,
+        start: Sequence[int],
+        size: Sequence[int],
+        *,
+        pad_value: float = 0,
+        dtype: DTypeLike = None,
     ) -> Array:
-        """The stored numbers of a window: (c, *size) of the array's dtype.
+        """The stored numbers of a window: (c, *size), a new array.
 
         name: `image` or `labels/<layer>`. start, size: (z, y, x) in voxels; what lies outside of the array gets
-        `pad_value`. Raises StoreError[shard.missing|shard.torn|shard.corrupt] naming the file.
+        `pad_value`. dtype: of the result, by default as stored; chunks are decoded straight into it, which is cheaper
+        than a conversion afterwards. Raises StoreError[shard.missing|shard.torn|shard.corrupt] naming the file.
         """
         array = _array_of(row, name)
         low = [max(0, begin) for begin in start]
         high = [min(extent, begin + length) for begin, length, extent in zip(start, size, array.shape[1:], strict=True)]
         inside = None
         if all(a < b for a, b in zip(low, high, strict=True)):
-            inside = self._read_box(row, array, (0, *low), (array.shape[0], *high))
+            inside = self._read_box(row, array, (0, *low), (array.shape[0], *high), dtype)
             if inside.shape[1:] == tuple(size):
                 return inside
-        window: Array = np.full((array.shape[0], *size), pad_value, array.dtype)
+        window: Array = np.full((array.shape[0], *size), pad_value, array.dtype if dtype is None else dtype)
         if inside is not None:
             place = tuple(slice(a - begin, b - begin) for a, b, begin in zip(low, high, start, strict=True))
             window[(slice(None), *place)] = inside
@@ -182,9 +191,13 @@ class SampleIndex:
             maps.popitem(last=False)
         return mapped
 
-    def _read_box(self, row: SampleRow, array: StoredArray, start: Sequence[int], stop: Sequence[int]) -> Array:
+    def _read_box(
+        self, row: SampleRow, array: StoredArray, start: Sequence[int], stop: Sequence[int], dtype: DTypeLike = None
+    ) -> Array:
         """The box [start, stop) of an array, inside of it, decoded chunk by chunk."""
-        out: Array = np.zeros([b - a for a, b in zip(start, stop, strict=True)], array.dtype)
+        out: Array = np.zeros(
+            [b - a for a, b in zip(start, stop, strict=True)], array.dtype if dtype is None else dtype
+        )
         if len(array.chunk_nbytes) == 0:
             return out
         mapped = memoryview(self._map(row.shard))

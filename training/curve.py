@@ -8,7 +8,13 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from statistics import fmean
 
-from matplotlib.figure import Figure
+from PIL import Image, ImageDraw
+
+SIZE = (700, 400)
+FRAME = (60, 44, 650, 350)  # left, upper, right, lower
+TICKS = 5
+LOSS_COLOUR, DICE_COLOUR = (31, 90, 160), (200, 90, 20)
+FAINT, GRID = (185, 205, 230), (230, 230, 230)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,22 +45,44 @@ def write_curve_table(curve: Sequence[CurvePoint], path: Path) -> None:
 
 
 def write_curve_picture(curve: Sequence[CurvePoint], path: Path, *, title: str) -> None:
-    """PNG of the loss, with the validation Dice on a second axis where it was measured."""
-    figure = Figure(figsize=(7.0, 4.0), dpi=100, layout="constrained")
-    axes = figure.add_subplot()
-    steps = [point.step for point in curve]
-    axes.plot(steps, [point.loss for point in curve], color="0.75", linewidth=0.8, label="loss of each step")
-    axes.plot(steps, _running_mean([point.loss for point in curve]), color="tab:blue", label="running mean")
-    axes.set(title=title, xlabel="step", ylabel="loss")
-    measured = [(point.step, point.validation_dice) for point in curve if point.validation_dice is not None]
+    """PNG of the loss (left axis) and, where it was measured, of the validation Dice (right axis, 0 to 1)."""
+    losses = [point.loss for point in curve]
+    top = max(losses) * 1.05 or 1.0
+    last = max(2, curve[-1].step)
+    image = Image.new("RGB", SIZE, "white")
+    draw = ImageDraw.Draw(image)
+
+    def place(step: float, share: float) -> tuple[float, float]:
+        """Pixel of a step and of a share of the height, from the bottom."""
+        left, upper, right, lower = FRAME
+        return left + (right - left) * (step - 1) / (last - 1), lower - (lower - upper) * share
+
+    _draw_axes(draw, top=top, last=last, title=title)
+    draw.line([place(point.step, point.loss / top) for point in curve], fill=FAINT)
+    means = zip(curve, _running_mean(losses), strict=True)
+    draw.line([place(point.step, mean / top) for point, mean in means], fill=LOSS_COLOUR, width=2)
+    measured = [place(point.step, point.validation_dice) for point in curve if point.validation_dice is not None]
+    draw.line(measured, fill=DICE_COLOUR, width=2)
+    for x, y in measured:
+        draw.ellipse((x - 3, y - 3, x + 3, y + 3), fill=DICE_COLOUR)
+    draw.text((FRAME[0], 24), "loss of each step, and running mean", fill=LOSS_COLOUR)
     if measured:
-        dice = axes.twinx()
-        dice.plot(*zip(*measured, strict=True), color="tab:orange", marker="o", markersize=3, label="validation Dice")
-        dice.set(ylabel="Dice on fixed validation windows", ylim=(0.0, 1.0))
-        dice.legend(loc="upper right")
-    axes.legend(loc="lower left")
-    # Without the name and version of the software that drew it, the picture depends on the curve alone.
-    figure.savefig(path, format="png", metadata={"Software": None})
+        draw.text((FRAME[2] - 220, 24), "Dice on fixed validation windows", fill=DICE_COLOUR)
+    image.save(path, format="PNG")
+
+
+def _draw_axes(draw: ImageDraw.ImageDraw, *, top: float, last: int, title: str) -> None:
+    left, upper, right, lower = FRAME
+    draw.text((left, 8), title, fill="black")
+    for tick in range(TICKS + 1):
+        y = lower - (lower - upper) * tick / TICKS
+        draw.line((left, y, right, y), fill=GRID)
+        draw.text((left - 6, y), f"{top * tick / TICKS:.3g}", fill=LOSS_COLOUR, anchor="rm")
+        draw.text((right + 6, y), f"{tick / TICKS:.1f}", fill=DICE_COLOUR, anchor="lm")
+        x = left + (right - left) * tick / TICKS
+        draw.text((x, lower + 6), f"{1 + (last - 1) * tick / TICKS:.0f}", fill="black", anchor="ma")
+    draw.rectangle(FRAME, outline="black")
+    draw.text(((left + right) / 2, lower + 22), "step", fill="black", anchor="ma")
 
 
 def _running_mean(values: Sequence[float]) -> list[float]:

@@ -67,6 +67,9 @@ def test_a_window_equals_that_of_zarr_python(
     window = index.read_window(index.find(case), name, start, size, pad_value=7)
     assert window.dtype == expected.dtype
     np.testing.assert_array_equal(window, window_of(expected, start, size, 7))
+    converted = index.read_window(index.find(case), name, start, size, pad_value=0.5, dtype=np.float32)
+    assert converted.dtype == np.float32
+    np.testing.assert_array_equal(converted, window_of(expected.astype(np.float32), start, size, 0.5))
 
 
 def test_every_array_of_every_sample_equals_that_of_zarr_python(shard_store: Store) -> None:
