@@ -3,7 +3,7 @@
     python benchmarks/patch_reads.py --root data --entry pyradiomics-cases
     python benchmarks/patch_reads.py --image ct.nrrd
 
-Every reader delivers the same thing, a float32 window in physical units, and is checked for it. Readers take turns on
+Every reader delivers the same thing, a normalised float32 window, and is checked for it. Readers take turns on
 the same windows, each first as often as the others, one thread, files in the page cache; the figures are medians.
 """
 
@@ -19,6 +19,7 @@ import time
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -60,12 +61,15 @@ class Scan:
     case: str
     stored: NDArray[Any]
 
-    def physical(self, window: NDArray[Any]) -> Window:
-        row = self.index.find(self.case)
-        values = window.astype(np.float32, copy=False)
-        if (row.slope, row.intercept) != (1.0, 0.0):
-            values = values * np.float32(row.slope) + np.float32(row.intercept)
-        return values
+    @cached_property
+    def scale(self) -> tuple[np.float32, np.float32]:
+        return np.float32(self.stored.mean()), np.float32(self.stored.std())
+
+    def normalised(self, window: NDArray[Any]) -> Window:
+        """(window - mean) / std, as all segmentation frameworks feed it to a network."""
+        mean, std = self.scale
+        values: Window = window.astype(np.float32, copy=False)
+        return (values - mean) / std
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -165,7 +169,7 @@ def shard_reader(scan: Scan) -> Reader:
     row = scan.index.find(scan.case)
 
     def read(start: Shape, size: Shape) -> Window:
-        return scan.physical(scan.index.read_window(row, "image", start, size, dtype=np.float32)[0])
+        return scan.normalised(scan.index.read_window(row, "image", start, size, dtype=np.float32)[0])
 
     return Reader("medshard, shard", read, row.arrays["image"].nbytes)
 
@@ -175,7 +179,7 @@ def zarr_reader(scan: Scan, name: str, store: zarr.abc.store.Store) -> Reader:
     image = zarr.open_array(store, path=f"{node_name(row.case)}/image", mode="r")
 
     def read(start: Shape, size: Shape) -> Window:
-        return scan.physical(np.asarray(image[(0, *box(start, size))]))
+        return scan.normalised(np.asarray(image[(0, *box(start, size))]))
 
     slow = isinstance(store, zarr.storage.ZipStore)
     return Reader(name, read, row.arrays["image"].nbytes, SLOW_EVERY if slow else 1)
@@ -193,25 +197,27 @@ def nifti_reader(scan: Scan, folder: Path) -> Reader:
 
     def read(start: Shape, size: Shape) -> Window:
         image: Any = nibabel.load(path)
-        return scan.physical(np.asanyarray(image.dataobj).transpose(2, 1, 0)[box(start, size)])
+        return scan.normalised(np.asanyarray(image.dataobj).transpose(2, 1, 0)[box(start, size)])
 
     return Reader("nibabel, nii.gz", read, path.stat().st_size, SLOW_EVERY)
 
 
 def blosc2_reader(scan: Scan, patch: Sequence[int], folder: Path) -> Reader:
-    """float32 as nnU-Net 2.8 stores it: LZ4HC 5, blocks of at most 128 KiB, chunks of at most 6 MiB and 1.5 patches."""
+    """Normalised float32, as nnU-Net 2.8 stores it: LZ4HC 5, shuffled or not, whichever is smaller.
+
+    Blocks are powers of two of at most 128 KiB, chunks have at most 6 MiB and 1.5 patches along each axis.
+    """
     import blosc2  # noqa: PLC0415 (not a dependency)
 
     blosc2.set_nthreads(1)
-    values = scan.physical(scan.stored)
+    values = scan.normalised(scan.stored)
     blocks = tuple(1 << (length.bit_length() - 1) for length in patch)
     while np.prod(blocks) * 4 > 128 << 10:
-        longest = int(np.argmax(blocks))
-        blocks = tuple(length // 2 if axis == longest else length for axis, length in enumerate(blocks))
-    chunks = tuple(
-        min(size, max(1, int(1.5 * length) // block) * block)
-        for size, length, block in zip(values.shape, patch, blocks, strict=True)
-    )
+        blocks = shortened(blocks, [length // 2 for length in blocks])
+    chunks = tuple(int(1.5 * length) // block * block for length, block in zip(patch, blocks, strict=True))
+    while np.prod(chunks) * 4 > 6 << 20:
+        chunks = shortened(chunks, [length - block for length, block in zip(chunks, blocks, strict=True)])
+    chunks = tuple(min(length, size) for length, size in zip(chunks, values.shape, strict=True))
     smallest: Path | None = None
     for name, filters in (("plain", [blosc2.Filter.NOFILTER]), ("shuffled", [blosc2.Filter.SHUFFLE])):
         path = folder / f"{name}.b2nd"
@@ -226,6 +232,12 @@ def blosc2_reader(scan: Scan, patch: Sequence[int], folder: Path) -> Reader:
         return np.asarray(opened[box(start, size)])
 
     return Reader("blosc2, float32 as in nnU-Net", read, (smallest or folder).stat().st_size)
+
+
+def shortened(lengths: tuple[int, ...], shorter: Sequence[int]) -> tuple[int, ...]:
+    """The lengths with the longest one replaced by its shorter value."""
+    longest = int(np.argmax(lengths))
+    return tuple(shorter[axis] if axis == longest else length for axis, length in enumerate(lengths))
 
 
 def box(start: Shape, size: Shape) -> tuple[slice, slice, slice]:
@@ -256,7 +268,7 @@ def measure(scan: Scan, readers: Sequence[Reader], size: Shape, windows: int) ->
     for turn in range(-2, windows):  # two rounds to warm up
         start = tuple(int(rng.integers(0, extent - n + 1)) for extent, n in zip(scan.stored.shape, size, strict=True))
         z, y, x = start
-        expected = scan.physical(scan.stored[box((z, y, x), size)])
+        expected = scan.normalised(scan.stored[box((z, y, x), size)])
         first = turn % len(readers)
         for reader in [*readers[first:], *readers[:first]]:
             if turn % reader.every:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from medshard.converters.plan import IntensityRule, Plan
+from medshard.converters.volume import Array
 from medshard.errors import StoreError
 from medshard.loaders.sample_row import SampleRow
 
@@ -26,11 +26,11 @@ class Normalisation:
     std: float
     outside: float
 
-    def apply(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Normalise stored numbers, in place."""
+    def apply(self, values: Array) -> Array:
+        """Normalise stored numbers that were read as float32, in place."""
         if (self.slope, self.intercept) != (1.0, 0.0):
-            values *= np.float32(self.slope)
-            values += np.float32(self.intercept)
+            np.multiply(values, np.float32(self.slope), out=values)
+            np.add(values, np.float32(self.intercept), out=values)
         return self._scale(values)
 
     @property
@@ -38,12 +38,12 @@ class Normalisation:
         """What `outside` becomes: rounded exactly like a voxel of that value."""
         return float(self._scale(np.array([self.outside], np.float32))[0])
 
-    def _scale(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _scale(self, values: Array) -> Array:
         if self.clip is not None:
             np.clip(values, *self.clip, out=values)
         if (self.mean, self.std) != (0.0, 1.0):
-            values -= np.float32(self.mean)
-            values /= np.float32(self.std)
+            np.subtract(values, np.float32(self.mean), out=values)
+            np.divide(values, np.float32(self.std), out=values)
         return values
 
 

@@ -141,7 +141,7 @@ class SampleIndex:
         size: Sequence[int],
         *,
         pad_value: float = 0,
-        dtype: DTypeLike = None,
+        dtype: DTypeLike | None = None,
     ) -> Array:
         """The stored numbers of a window: (c, *size), a new array.
 
@@ -192,7 +192,12 @@ class SampleIndex:
         return mapped
 
     def _read_box(
-        self, row: SampleRow, array: StoredArray, start: Sequence[int], stop: Sequence[int], dtype: DTypeLike = None
+        self,
+        row: SampleRow,
+        array: StoredArray,
+        start: Sequence[int],
+        stop: Sequence[int],
+        dtype: DTypeLike | None = None,
     ) -> Array:
         """The box [start, stop) of an array, inside of it, decoded chunk by chunk."""
         out: Array = np.zeros(

@@ -79,7 +79,7 @@ def group_of(name: str) -> str:
 
 def tag_value(text: str) -> str:
     """Text as a tag may hold it: letters, digits, `_`, `.` and `-`, at most 63 of them."""
-    return NOT_IN_A_TAG.sub("-", text).strip("-._")[:TAG_LENGTH]
+    return NOT_IN_A_TAG.sub("-", text).lstrip("-._")[:TAG_LENGTH].rstrip("-._")
 
 
 def _stage_asset(entry: Entry, catalog: Catalog, stage: str, plan: str | None = None) -> dg.AssetsDefinition:

@@ -1,4 +1,4 @@
-"""The demo: every public entry and every recipe through Dagster, then a report. What is done already is not done again."""
+"""The demo: every public entry and recipe through Dagster, then a report. What is done already is not done again."""
 
 from __future__ import annotations
 
@@ -35,7 +35,10 @@ STAGES_OF_CASES = ("cases", "volumes", "fingerprint")
 
 @dataclass(frozen=True, kw_only=True)
 class Demo:
-    """What is to be done and where. home: of the Dagster instance. seconds: how long each phase took, filled on the way."""
+    """What is to be done and where.
+
+    home: folder of the Dagster instance. seconds: how long each phase took, filled on the way.
+    """
 
     store: Store
     output: Path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -79,11 +80,13 @@ def _score(
         "recipe": recipe.id,
         "recipe_digest": recipe.digest,
         "claim": recipe.claim,
+        "checkpoint_record": finetuned.ref.to_json(),
         "checkpoint_sha256": finetuned.facts["checkpoint_sha256"],
         "training_manifest": finetuned.facts["training_manifest"],
         "split": split_ref.digest,
+        "samples": [asdict(case) for case in cohort.cases],
         "surface_tolerance_mm": recipe.evaluation.surface_tolerance_mm,
-        "left_out": [{"entry": out.entry, "case": out.case, "reason": out.reason} for out in cohort.left_out],
+        "left_out": [asdict(out) for out in cohort.left_out],
     }
     means = write_scores(folder, rows, header)
     return {

@@ -100,7 +100,7 @@ def _train(
         split=split_ref,
         validation=validation,
         base={
-            "record": base.digest,
+            "record": base.ref.to_json(),
             "checkpoint_sha256": base.facts["checkpoint_sha256"],
             "training_manifest": base.facts["training_manifest"],
         },

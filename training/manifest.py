@@ -36,7 +36,7 @@ class TrainingManifest:
     validation: the same of each case that was only measured on along the way.
     left_out: entry, case and reason for each case of the same entries and parts that was not used.
     shards, plans: entry -> digests of its shard files, and of its plan.
-    base: checkpoint and training manifest that training starts from; None for a fresh start.
+    base: record (key, digest), weights and training manifest that training starts from; None for a fresh start.
     environment: Python and the packages that compute, with versions.
     git: commit of the checkout that ran, and whether files were changed on top; None outside a checkout.
     """
@@ -54,7 +54,7 @@ class TrainingManifest:
     plans: Mapping[str, str]
     seeds: Mapping[str, int]
     sampler: Mapping[str, Any]
-    base: Mapping[str, str] | None
+    base: Mapping[str, Any] | None
     environment: Mapping[str, str]
     git: Mapping[str, Any] | None
     format_version: int = field(default=FORMAT_VERSION)
@@ -70,7 +70,7 @@ def describe_training(
     cohort: Cohort,
     split: ObjectRef,
     validation: Cohort | None = None,
-    base: Mapping[str, str] | None = None,
+    base: Mapping[str, Any] | None = None,
 ) -> TrainingManifest:
     """The manifest of a stage that is about to be trained here and now."""
     return TrainingManifest(

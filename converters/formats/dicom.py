@@ -191,22 +191,9 @@ def _decode(path: Path) -> Array:
         if _is_palette(dataset):
             stored = apply_color_lut(stored, dataset)
         elif "ModalityLUTSequence" in dataset:
-            stored = apply_modality_lut(_used_bits(stored, dataset), dataset)
-        else:
-            stored = _used_bits(stored, dataset)
+            stored = apply_modality_lut(stored, dataset)
         channels = 3 if _is_palette(dataset) else int(dataset.get("SamplesPerPixel") or 1)
         return stored.reshape(-1, int(dataset.Rows), int(dataset.Columns), channels)
-
-
-def _used_bits(stored: Array, dataset: Any) -> Array:
-    """Without what old files keep in the bits above Bits Stored, such as overlays (DICOM PS3.5, 8.1.1)."""
-    spare = stored.dtype.itemsize * 8 - int(dataset.BitsStored)
-    if stored.dtype.kind not in "iu" or spare <= 0 or int(dataset.BitsAllocated) == 1:
-        return stored
-    native = stored.astype(stored.dtype.newbyteorder("="))
-    shift = native.dtype.type(spare)
-    used: Array = np.right_shift(np.left_shift(native, shift), shift)
-    return used
 
 
 def _uncompressed_syntax(dataset: Any) -> Any:

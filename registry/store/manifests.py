@@ -16,7 +16,6 @@ from medshard.registry.store.objects import (
     Store,
     check_format_version,
     read_json,
-    write_atomically,
 )
 from medshard.registry.store.records import CaseRecord
 
@@ -114,7 +113,7 @@ def swap_head(store: Store, entry: str, stage: str, head: Head, plan: str | None
     """Make a HEAD current. Returns False, and writes nothing, when it already is."""
     if read_head(store, entry, stage, plan) == head:
         return False
-    write_atomically(head_path(store, entry, stage, plan), canonical_json(head.to_json()) + b"\n")
+    store.write(head_path(store, entry, stage, plan), canonical_json(head.to_json()) + b"\n")
     return True
 
 

@@ -14,6 +14,8 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from fsspec.core import split_protocol
+
 from medshard.errors import StoreError
 from medshard.registry.store import processes
 from medshard.registry.store.digests import canonical_json, sha256_bytes, sha256_file, tree_files, tree_listing
@@ -111,7 +113,7 @@ class Store:
     def publish_bytes(self, data: bytes, suffix: str) -> ObjectRef:
         ref = ObjectRef(digest=sha256_bytes(data), suffix=suffix, size=len(data), kind="file")
         if not self.has(ref):
-            write_atomically(self.path(ref), data)
+            self.write(self.path(ref), data)
         return ref
 
     def publish_tree(self, folder: Path, suffix: str) -> ObjectRef:
@@ -121,9 +123,13 @@ class Store:
         size = sum(path.stat().st_size for path in tree_files(folder))
         ref = ObjectRef(digest=digest, suffix=suffix, size=size, kind="tree")
         if not self._listing_path(ref).exists():
-            write_atomically(self._listing_path(ref), listing)
+            self.write(self._listing_path(ref), listing)
         _rename_into_place(folder, self.path(ref))
         return ref
+
+    def write(self, path: Path, data: bytes) -> None:
+        """Write a file of the store, whole or not at all. Drafts of killed writers lie in scratch and are swept."""
+        write_atomically(path, data, drafts=self.root / "scratch")
 
     def tree_files(self, ref: ObjectRef) -> list[TreeFile]:
         """The files of a tree object, from its listing, sorted by path."""
@@ -181,7 +187,7 @@ class Store:
         scratch = self.root / "scratch"
         for folder in scratch.iterdir() if scratch.exists() else ():
             if not processes.may_be_alive(folder.name.rsplit("-", 1)[0]):
-                shutil.rmtree(folder, ignore_errors=True)
+                folder.unlink(missing_ok=True) if folder.is_file() else shutil.rmtree(folder, ignore_errors=True)
 
     def _listing_path(self, ref: ObjectRef) -> Path:
         return self.root / "objects" / ref.digest[:2] / f"{ref.digest}{LISTING_SUFFIX}"
@@ -195,10 +201,16 @@ class Store:
         )
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all, also after a power cut."""
+def write_atomically(path: Path, data: bytes, *, drafts: Path | None = None) -> None:
+    """Write a file so that it is there whole or not at all, also after a power cut.
+
+    drafts: folder on the same file system for the unfinished file; beside the finished one when not given.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{processes.this_process()}-{uuid.uuid4().hex[:8]}.tmp")
+    name = f"{processes.this_process()}-{uuid.uuid4().hex[:8]}"
+    if drafts is not None:
+        drafts.mkdir(exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{name}.tmp") if drafts is None else drafts / name
     try:
         with temporary.open("wb") as stream:
             stream.write(data)
@@ -237,17 +249,17 @@ def check_format_version(document: dict[str, Any], *, where: str) -> None:
 
 
 def _local_folder(url: str | Path) -> Path:
-    if "://" not in str(url):
+    protocol, _ = split_protocol(str(url))
+    if protocol is None:
         return Path(url).expanduser()
-    parts = urlsplit(str(url))
-    if parts.scheme != "file":
+    if protocol != "file":
         raise StoreError(
             "store.scheme",
             where=str(url),
             problem="only local folders can hold a store so far",
             action="Give a path or a file:// URL.",
         )
-    return Path(url2pathname(parts.path))
+    return Path(url2pathname(urlsplit(str(url)).path))
 
 
 def _rename_into_place(source: Path, target: Path) -> None:

@@ -15,7 +15,6 @@ from medshard.registry.store.objects import (
     Store,
     check_format_version,
     read_json,
-    write_atomically,
 )
 
 
@@ -139,7 +138,7 @@ def record_path(store: Store, key: str) -> Path:
 
 
 def write_record(store: Store, record: CaseRecord) -> None:
-    write_atomically(record_path(store, record.key), canonical_json(record.to_json()))
+    store.write(record_path(store, record.key), canonical_json(record.to_json()))
 
 
 def read_record(store: Store, key: str) -> CaseRecord | None:

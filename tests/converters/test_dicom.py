@@ -80,12 +80,6 @@ class TestRealFiles:
         expected = dataset.pixel_array * float(dataset.RescaleSlope) + float(dataset.RescaleIntercept)
         np.testing.assert_array_equal(image.rescale.apply(image.array)[0, 0], expected)
 
-    def test_overlays_in_unused_bits_are_no_part_of_the_image(self):
-        image = read_image([sample("MR-SIEMENS-DICOM-WithOverlays.dcm")], where="e/c")
-        assert image.array.max() < 2**12
-        expected = sitk.GetArrayFromImage(sitk.ReadImage(str(sample("MR-SIEMENS-DICOM-WithOverlays.dcm"))))
-        np.testing.assert_array_equal(image.array[0], expected)
-
     def test_in_an_inverted_radiograph_larger_physical_values_are_brighter(self):
         image = read_image([sample("RG3_UNCR.dcm")], where="e/c")
         dataset = pydicom.dcmread(sample("RG3_UNCR.dcm"))
@@ -183,6 +177,30 @@ class TestSeries:
         assert (header.shape, header.dtype, header.patient_id) == ((12, 32, 32), "int16", "P1")
         assert header.spacing_mm == pytest.approx((2.5, 0.6, 0.8))
         assert header.warnings == ()
+
+    @pytest.mark.parametrize("signed", [0, 1])
+    def test_what_old_files_keep_in_the_unused_bits_is_no_part_of_the_image(self, series, signed):
+        values = np.arange(32 * 32, dtype=np.int16).reshape(32, 32) - 300 * signed
+        overlay = np.int16(0x5000) * (values % 7 == 0)
+        dataset = pydicom.dcmread(series[0])
+        dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 12, 11, signed
+        dataset.PixelData = ((values & 0x0FFF) | overlay).astype("<i2").tobytes()
+        dataset.save_as(series[0])
+        image = read_image(series[:1], where="e/c")
+        np.testing.assert_array_equal(image.array[0, 0], values)
+        oracle = sitk.GetArrayFromImage(sitk.ReadImage(str(series[0])))
+        np.testing.assert_array_equal(image.rescale.apply(image.array)[0], oracle)
+
+    def test_an_inverted_image_of_signed_numbers_keeps_their_range(self, series):
+        for path in series:
+            edit(path, PhotometricInterpretation="MONOCHROME1", Modality="MR", RescaleType="US", RescaleIntercept="0")
+        image = read_image(series, where="e/c")
+        np.testing.assert_array_equal(image.rescale.apply(image.array), -1.0 - image.array)
+
+    def test_an_inverted_display_does_not_turn_hounsfield_units_over(self, series):
+        for path in series:
+            edit(path, PhotometricInterpretation="MONOCHROME1")
+        assert read_image(series, where="e/c").rescale == Rescale(slope=(1.0,), intercept=(-1024.0,), unit="HU")
 
     def test_each_slice_keeps_its_own_rescale(self, series):
         edit(series[3], RescaleSlope="2.5", RescaleIntercept="-10")

@@ -20,7 +20,7 @@ def test_the_shards_of_a_plan_have_a_key_of_their_own() -> None:
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.text())
+@given(st.text(st.sampled_from("aZ9-_. /é|"), max_size=80))
 def test_any_text_becomes_a_tag_that_dagster_allows(text: str) -> None:
     assert re.fullmatch(r"([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?", tag_value(text))
 

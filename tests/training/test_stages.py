@@ -64,6 +64,7 @@ def test_the_training_manifest_lists_who_was_seen_and_why_others_were_not(traine
     assert [sample["case"] for sample in finetuning["samples"]] == ["a", "b"]
     assert [sample["case"] for sample in finetuning["validation"]] == ["c"]
     assert finetuning["base"]["training_manifest"] == heads["pretrained"].attachments["training_manifest"].digest
+    assert finetuning["base"]["record"] == stage_record(store, "tiny", "pretrained").ref.to_json()
     assert finetuning["split"] == trained.split.digest
     assert finetuning["recipe_digest"] == recipe.digest
     assert {"torch", "monai", "numpy", "python", "medshard"} <= set(finetuning["environment"])
@@ -144,6 +145,9 @@ def test_the_evaluation_has_a_row_and_a_picture_for_each_held_out_case(trained: 
     assert {(mean["part"], mean["cases"]) for mean in scores["means"]} == {("test", 1), ("val", 1)}
     assert scores["claim"] == "Nothing."
     finetuned = stage_record(trained.store, "tiny", "finetuned")
+    assert scores["checkpoint_record"] == finetuned.ref.to_json()
+    evaluation = stage_record(trained.store, "tiny", "evaluation")
+    assert [sample["record"] for sample in scores["samples"]] == [ref.to_json() for ref in evaluation.inputs[:-1]]
     assert sha256_file(output_folder(trained.store, finetuned) / "checkpoint.pt") == scores["checkpoint_sha256"]
     assert (folder / "scores.csv").read_text().count("\n") == 3
     assert "| test | blobs | d | lesion |" in (folder / "scores.md").read_text()
