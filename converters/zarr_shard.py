@@ -1,8 +1,9 @@
 """One array as one Zarr v3 shard (`sharding_indexed`), written chunk by chunk.
 
-zarr-python writes the same format; on a CT of 30 MiB it takes 0.9 s of processor time against 0.2 s here, and the order
-of the chunks in the file is its own affair. Here it is the C order of the chunk grid, so that equal arrays have equal
-bytes under any version. The tests read every kind of array back with zarr-python and with tensorstore.
+zarr-python writes the same format. A case of 61x512x512 (CT and lesion map) took 0.8-1.2 s of processor time with it
+and takes 0.35-0.5 s this way; and there the order of the chunks in the file may change with the version, whereas here it
+is the C order of the chunk grid, so that equal arrays have equal bytes. The tests read arrays of every kind back with
+zarr-python and with tensorstore.
 """
 
 from __future__ import annotations

@@ -35,8 +35,8 @@ class LabelNumbering:
         number_of = {concept: number for number, concept in enumerate(self.classes, start=1)}
         numbers = {value: number_of.get(concept, 0) for value, concept in label.classes.items()}
         renumbered = np.zeros(stored.shape, np.int64)
-        # Background is by far the most: looking up only the rest is three times as fast as looking up all.
-        foreground = np.nonzero(stored)
+        # Background is by far the most: looking up only the rest takes a third of the time.
+        foreground = stored != 0
         values = stored[foreground].astype(np.int64)
         known = np.array(sorted(numbers), np.int64)
         if not len(known) or not len(values):

@@ -118,10 +118,14 @@ def read_case(payload: CasePayload, *, layers: Collection[str]) -> Volume:
     return canonical_volume(volume)
 
 
-def decoders(payload: CasePayload) -> dict[str, str]:
-    """Library -> version, of everything that decodes a file of this case."""
+def decoders(payload: CasePayload, *, layers: Collection[str]) -> dict[str, str]:
+    """Library -> version, of everything that decodes the images, the meshes and these label layers of a case."""
     case = payload.case
-    groups = [*case.images.values(), *case.meshes.values(), *(paths for maps in case.labels.values() for paths in maps)]
+    groups = [
+        *case.images.values(),
+        *case.meshes.values(),
+        *(paths for layer in layers for paths in case.labels[layer]),
+    ]
     found: dict[str, str] = {}
     for paths in groups:
         if paths:

@@ -72,26 +72,16 @@ def build_cases(context: Context, raw: StageResult | None = None) -> StageResult
 def validate_case(job: CaseJob[CasePayload]) -> CaseRecord:
     """Headers of the images, voxels of the labels, verdict per purpose; runs in a worker."""
     payload = job.payload
-    faults = [
-        inclusion.listed_defect(defect.problem)
-        for defect in payload.entry.known_defects
-        if defect.case == payload.case.case and defect.action == "exclude"
-    ]
     images, warnings = _image_facts(payload)
     meshes = {name: _mesh_facts(payload, name, paths) for name, paths in payload.case.meshes.items()}
-    if images:
-        first = next(iter(images.values()))
-        if any(n < least for n, least in zip(first["shape"], payload.entry.inclusion.smallest_shape, strict=True)):
-            faults.append(inclusion.too_small(first["shape"], payload.entry.inclusion.smallest_shape))
+    faults = [*_known_defects(payload), *_size_faults(payload, images)]
     labels: dict[str, Any] = {}
     for layer, spec in payload.group.labels.items():
-        facts, layer_faults, layer_warnings = _label_facts(payload, layer, spec)
-        labels[layer] = facts
+        labels[layer], layer_faults, layer_warnings = _label_facts(payload, layer, spec)
         faults += layer_faults
         warnings += layer_warnings
-    if not any(facts["usable"] for facts in labels.values()) and not any(
-        fault.against == inclusion.NEEDS_LABELS for fault in faults
-    ):
+    usable = [layer for layer, facts in labels.items() if facts["usable"]]
+    if not usable and not any(fault.against == inclusion.NEEDS_LABELS for fault in faults):
         faults.append(inclusion.no_labels())
     facts = {
         "patient": payload.case.patient,
@@ -109,8 +99,23 @@ def validate_case(job: CaseJob[CasePayload]) -> CaseRecord:
         facts=facts,
         verdicts=inclusion.verdicts(faults),
         warnings=tuple(warnings),
-        decoders=decoders(payload),
+        decoders=decoders(payload, layers=usable),
     )
+
+
+def _known_defects(payload: CasePayload) -> list[Fault]:
+    return [
+        inclusion.listed_defect(defect.problem)
+        for defect in payload.entry.known_defects
+        if defect.case == payload.case.case and defect.action == "exclude"
+    ]
+
+
+def _size_faults(payload: CasePayload, images: dict[str, Any]) -> list[Fault]:
+    smallest = payload.entry.inclusion.smallest_shape
+    shapes = [image["shape"] for image in images.values()][:1]
+    small = [shape for shape in shapes if any(n < least for n, least in zip(shape, smallest, strict=True))]
+    return [inclusion.too_small(shape, smallest) for shape in small]
 
 
 def _image_facts(payload: CasePayload) -> tuple[dict[str, Any], list[str]]:

@@ -72,7 +72,7 @@ def convert_case(job: CaseJob[ConvertPayload]) -> CaseRecord:
         },
         "bytes_in_memory": sum(image.array.nbytes for image in volume.images.values()),
     }
-    return replace(job.record, output=output, facts=facts, decoders=decoders(payload.case))
+    return replace(job.record, output=output, facts=facts, decoders=decoders(payload.case, layers=payload.layers))
 
 
 def _job(

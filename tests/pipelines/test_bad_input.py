@@ -139,7 +139,7 @@ def test_a_known_defect_excludes_its_case_with_its_reason(scans: Any, store: Sto
 
 def test_a_wrong_checksum_stops_the_entry_before_anything_is_built(scans: Any, store: Store) -> None:
     text = scans.catalog_file.read_text()
-    pinned = f"path: scans\n        files: {{p2_t1.nii.gz: {'0' * 64}}}"
+    pinned = f"path: scans\n        files: {{p2_t1.nii.gz: {'a' * 64}}}"
     scans.catalog_file.write_text(text.replace("path: scans", pinned))
     with pytest.raises(AcquisitionError) as caught:
         results_of(scans, store)

@@ -108,9 +108,9 @@ def test_slices_go_through_the_labelled_voxels() -> None:
 
 def test_an_outline_lies_on_the_edge_of_the_structure_in_the_picture() -> None:
     pixels = decode(draw_sheet([labelled_volume()], tile=(480, 190)))
-    coloured = np.all(pixels == CONCEPT_COLOURS[0], axis=-1)[CAPTION_PIXELS + 6 : -25]
     scale = min((480 - 12) / (30 + 30 + 20), 190 / 30)
-    axial = coloured[:, : 6 + round(30 * scale)]
+    coloured = np.all(pixels == CONCEPT_COLOURS[0], axis=-1)[CAPTION_PIXELS + 6 :]
+    axial = coloured[: round(30 * scale), : 6 + round(30 * scale)]
     rows, columns = np.nonzero(axial)
     top = (30 - 20) / 2 * scale  # the axial slice is 20 mm high and centred beside slices of 30 mm
     # Voxels 14 to 17 along y and 22 to 27 along x, seen from below and from the front.
