@@ -24,6 +24,7 @@ from medshard.errors import CaseError
 SUFFIX = " (re-encoded)"
 LONGEST_DESCRIPTION = 64
 IMPLEMENTATION_NAME = "MEDSHARD"
+DECIMALS = 9
 PERPENDICULAR = 1e-5
 
 
@@ -137,8 +138,7 @@ def _add_plane(dataset: Any, affine: Affine, z: int) -> None:
     dataset.ImageOrientationPatient = _decimals(np.concatenate([row, column]))
     dataset.PixelSpacing = _decimals(np.array([between_rows, between_columns]))
     thickness = abs(float(np.cross(row, column) @ step))
-    dataset.SliceThickness = format_number_as_ds(thickness)
-    dataset.SpacingBetweenSlices = format_number_as_ds(float(np.linalg.norm(step)))
+    dataset.SliceThickness, dataset.SpacingBetweenSlices = _decimals(np.array([thickness, np.linalg.norm(step)]))
     dataset.InstanceNumber = z + 1
 
 
@@ -166,8 +166,11 @@ def _add_pixels(dataset: Any, plane: Array) -> None:
 
 
 def _decimals(values: NDArray[np.float64]) -> list[str]:
-    """Numbers as decimal strings of at most 16 characters, as exact as that allows."""
-    return [format_number_as_ds(float(value)) for value in values]
+    """Numbers as decimal strings of at most 16 characters, to a millionth of a micrometre.
+
+    Unrounded, a number that rounding lengthens (-99.99999999999989) becomes one character too long.
+    """
+    return [format_number_as_ds(round(float(value), DECIMALS)) for value in values]
 
 
 def _unsupported(where: str, problem: str, **details: object) -> CaseError:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import permutations, product
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,20 @@ SAME_VOXELS = 1e-4
 ROUNDING_VOXELS = 0.02
 
 VerdictKind = Literal["same", "rounding", "header_only", "flip", "shift", "mismatch"]
+
+
+class Grid(Protocol):
+    """What a header knows of an image and the image itself both have: enough to compare grids."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]: ...
+
+    @property
+    def affine(self) -> Affine: ...
+
+    @property
+    def trusted_geometry(self) -> bool: ...
+
 
 # Sums of cosines closer than this are a tie, and a tie leaves the axes in the order they have.
 TIE = 1e-6
@@ -262,7 +276,7 @@ def compare_grids(shape_a: Sequence[int], affine_a: Affine, shape_b: Sequence[in
 
 
 def match_label_to_image(
-    image: Image,
+    image: Grid,
     layer: LabelLayer,
     *,
     where: str,

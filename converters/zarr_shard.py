@@ -1,7 +1,7 @@
 """One array as one Zarr v3 shard (`sharding_indexed`), written chunk by chunk.
 
 zarr-python writes the same format. A case of 61x512x512 (CT and lesion map) took 0.8-1.2 s of processor time with it
-and takes 0.35-0.5 s this way; and there the order of the chunks in the file may change with the version, whereas here it
+and takes 0.35-0.5 s this way; and there the order of the chunks in the file may change with the version, here it
 is the C order of the chunk grid, so that equal arrays have equal bytes. The tests read arrays of every kind back with
 zarr-python and with tensorstore.
 """

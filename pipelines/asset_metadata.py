@@ -44,11 +44,11 @@ def stage_metadata(context: Context, result: StageResult) -> Metadata:
             {"mb_per_s": round(result.bytes_out / MB / result.seconds, 3)} if result.done and result.seconds > 0 else {}
         ),
         "state": result.state,
-        "manifest": dg.MetadataValue.path(context.store.path(result.head.manifest)),
-        "head": dg.MetadataValue.path(head_path(context.store, result.entry, result.stage, result.plan)),
         **_excluded(result.excluded),
         **_warnings(result.manifest.good),
         **STAGE_FACTS[result.stage](context, result),
+        "manifest": dg.MetadataValue.path(context.store.path(result.head.manifest)),
+        "head": dg.MetadataValue.path(head_path(context.store, result.entry, result.stage, result.plan)),
     }
 
 
@@ -150,11 +150,11 @@ def _fingerprint_facts(context: Context, result: StageResult) -> Metadata:
     }
     documents = {name: json.loads(context.store.read_bytes(ref)) for name, ref in plans.items()}
     return {
-        "plans": dg.MetadataValue.json(documents),
         "spacing_mm": dg.MetadataValue.md(_axis_table(spacings)),
-        "summary": dg.MetadataValue.path(context.store.path(result.head.attachments["summary"])),
         **({"classes": dg.MetadataValue.md(markdown_table(header, classes))} if classes else {}),
         **_histograms(context, result),
+        "plans": dg.MetadataValue.json(documents),
+        "summary": dg.MetadataValue.path(context.store.path(result.head.attachments["summary"])),
     }
 
 
@@ -169,14 +169,14 @@ def _shards_facts(context: Context, result: StageResult) -> Metadata:
     index = context.store.path(result.head.attachments["index"])
     return {
         "shards": result.details["shards"],
-        "plan": dg.MetadataValue.json(plan),
-        "plan_digest": result.manifest.plan or "",
-        "spacing_mm": dg.MetadataValue.md(_axis_table([("before (median)", before), ("after", after)])),
         "source_bytes": _source_bytes(context.store, result.entry),
-        "index": dg.MetadataValue.path(index),
-        "table": dg.MetadataValue.path(context.store.path(result.head.attachments["table"])),
+        "spacing_mm": dg.MetadataValue.md(_axis_table([("before (median)", before), ("after", after)])),
         **({"volume_ratios": dg.MetadataValue.md(markdown_table(header, ratios))} if ratios else {}),
         **_contact_sheet(context, result),
+        "plan": dg.MetadataValue.json(plan),
+        "plan_digest": result.manifest.plan or "",
+        "index": dg.MetadataValue.path(index),
+        "table": dg.MetadataValue.path(context.store.path(result.head.attachments["table"])),
     }
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster._core.instance.ref import InstanceRef
 
 from medshard.pipelines.assets import entry_assets
 from medshard.pipelines.resources import StoreResource
@@ -23,6 +24,10 @@ from medshard.training.recipe import Recipe
 DATA_VERSION_TAG = "dagster/data_version"
 # Dagster reports every step at the level DEBUG; excluded cases and failed checks are warnings.
 QUIET = {"loggers": {"console": {"config": {"log_level": "WARNING"}}}}
+# Dagster would send what a step prints to a file, and a progress bar with it.
+ON_THE_TERMINAL = {
+    "compute_logs": {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
+}
 
 
 class VisibleStore(StoreResource):
@@ -49,7 +54,7 @@ def open_instance(home: Path) -> dg.DagsterInstance:
     home.mkdir(parents=True, exist_ok=True)
     if not (home / "dagster.yaml").exists():
         shutil.copyfile(Path(__file__).with_name("dagster.yaml"), home / "dagster.yaml")
-    return dg.DagsterInstance.from_config(str(home))
+    return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=ON_THE_TERMINAL))
 
 
 def is_recorded(instance: dg.DagsterInstance, store: Store, assets: Iterable[dg.AssetsDefinition]) -> bool:

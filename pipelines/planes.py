@@ -22,7 +22,8 @@ PERCENTILES = (1.0, 99.0)
 # Level and width in HU, as radiologists use them.
 CT_WINDOWS: Mapping[str, tuple[float, float]] = {"lung": (-600.0, 1500.0), "soft tissue": (40.0, 400.0)}
 AERATED_HU = (-950.0, -600.0)
-LUNG_SHARE = 0.12
+# Of the tissue in the slices shown; whole chests have a quarter to a third, a spine with the edges of both lungs 0.21.
+LUNG_SHARE = 0.22
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,8 +167,9 @@ def _choose_window(parts: list[Any], image: Image) -> Window | None:
         return _ct_window(values)
     if not values.size:
         return Window(low=0.0, high=1.0, name="no finite value")
-    low, high = np.percentile(values, PERCENTILES)
-    return Window(low=float(low), high=float(high), name=f"window {low:.4g} to {high:.4g}")
+    low, high = (float(value) for value in np.percentile(values, PERCENTILES))
+    low = 0.0 if abs(low) < (high - low) / 1000 else low
+    return Window(low=low, high=high, name=f"window {low:.4g} to {high:.4g}")
 
 
 def _ct_window(values: Floats) -> Window:

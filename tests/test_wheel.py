@@ -1,4 +1,4 @@
-"""What `pip install medshard` puts into somebody's site-packages: the rooms as `medshard`, the catalog, nothing else."""
+"""What `pip install medshard` puts into site-packages: the rooms as `medshard`, the catalog, nothing else."""
 
 from __future__ import annotations
 

@@ -39,22 +39,29 @@ def masked_reconstruction_loss(prediction: Tensor, image: Tensor, mask: Tensor, 
 
 
 def segmentation_loss(logits: Tensor, label: Tensor, *, examined: Tensor, has_label: Tensor) -> Tensor:
-    """Dice plus cross-entropy (MONAI's DiceCELoss) over background and examined classes of each labelled sample.
+    """Dice plus cross-entropy (MONAI's DiceCELoss) over background and examined classes of the labelled samples.
 
     Data sets are annotated in part. A class that nobody looked for in a sample takes no part in its softmax, so its
     channel gets no gradient from there: it is neither taught to be absent nor to be present. A sample without a label
-    is left out. The loss is the mean over the samples that are left, and zero when there is none.
+    is left out. Dice is taken over all samples with the same examined classes together, because a window without the
+    class has no overlap of its own; such groups are weighted by their number of samples. The loss is zero when no
+    sample is left.
 
     logits: (b, 1 + classes, z, y, x) float32. label: (b, 1, z, y, x) int64, 0 for the background.
     examined: (b, classes) bool. has_label: (b,) bool.
     Returns a scalar that depends on `logits` also when it is zero, so that it can be differentiated.
     """
-    dice_ce = DiceCELoss(include_background=False, to_onehot_y=True, softmax=True)
-    losses = []
-    for number in torch.nonzero(has_label & examined.any(dim=1)).flatten().tolist():
-        channels = torch.cat([torch.zeros(1, dtype=torch.int64), 1 + torch.nonzero(examined[number]).flatten()])
-        # A value of a class that is not examined cannot be told from background in this sample.
+    dice_ce = DiceCELoss(include_background=False, to_onehot_y=True, softmax=True, batch=True)
+    usable = has_label & examined.any(dim=1)
+    total = logits.sum() * 0.0
+    if not usable.any():
+        return total
+    for looked_for in torch.unique(examined[usable], dim=0):
+        members = torch.nonzero(usable & (examined == looked_for).all(dim=1)).flatten()
+        channels = torch.cat([torch.zeros(1, dtype=torch.int64), 1 + torch.nonzero(looked_for).flatten()])
+        # A value of a class that is not examined cannot be told from background in these samples.
         renumbered = torch.zeros(logits.shape[1], dtype=torch.int64)
         renumbered[channels] = torch.arange(len(channels))
-        losses.append(dice_ce(logits[number : number + 1, channels], renumbered[label[number : number + 1]]))
-    return torch.stack(losses).mean() if losses else logits.sum() * 0.0
+        loss = dice_ce(logits[members][:, channels], renumbered[label[members]])
+        total = total + loss * len(members) / usable.sum()
+    return total

@@ -37,7 +37,9 @@ def unlabelled(catalog: Catalog) -> Entry:
     return catalog.entry("format-families")
 
 
-def record(case: str, *, stage: str = "cases", error: str = "", faults: tuple[Fault, ...] = (), **facts: Any) -> CaseRecord:
+def record(
+    case: str, *, stage: str = "cases", error: str = "", faults: tuple[Fault, ...] = (), **facts: Any
+) -> CaseRecord:
     return CaseRecord(
         stage=stage,
         entry="e",
@@ -187,9 +189,7 @@ def test_a_sample_that_no_shard_holds_is_lost(labelled: Entry, store: Store) -> 
     after = manifest(record("a", stage="shards"), record("b", stage="shards"), stage="shards")
 
     def verdict(packed: bytes) -> Verdict:
-        return judge(
-            "no_case_lost", after, before=before, entry=labelled, store=store, attachments={"packing": packed}
-        )
+        return judge("no_case_lost", after, before=before, entry=labelled, store=store, attachments={"packing": packed})
 
     assert verdict(b'{"shards": {"shard-00000": ["shards-a"], "shard-00001": ["shards-b"]}}').passed
     lost = verdict(b'{"shards": {"shard-00000": ["shards-a"]}}')

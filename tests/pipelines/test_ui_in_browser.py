@@ -13,6 +13,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -114,8 +115,10 @@ def stop(process: subprocess.Popen[bytes]) -> None:
         except subprocess.TimeoutExpired:
             continue
         except ProcessLookupError:
-            return
-    process.wait(10)
+            pass
+        break
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 @pytest.fixture
@@ -159,7 +162,7 @@ def test_a_group_and_then_one_asset_are_materialised_by_clicking(server: Server,
     page.get_by_text("One small case of each format family").wait_for()
     keep_picture(page, "asset")
 
-    page.get_by_role("button", name="Materialize", exact=True).click()
+    page.get_by_role("button", name="Materialize").first.click()
     run, status = wait_for("end of the asset's run", lambda: server.finished_run(2), seconds=RUN_S)
     assert status == "SUCCESS", run
     page.goto(f"{server.url}/runs/{run}")

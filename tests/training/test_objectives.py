@@ -93,3 +93,30 @@ def test_a_confident_right_answer_costs_next_to_nothing() -> None:
     logits = torch.cat([(label == 0).float(), (label == 1).float()], dim=1) * 40
     loss = segmentation_loss(logits, label, examined=torch.ones(1, 1, dtype=torch.bool), has_label=torch.tensor([True]))
     assert loss.item() < 1e-4
+
+
+def test_a_window_without_the_class_costs_nothing_beside_one_that_has_it() -> None:
+    label = torch.zeros(2, 1, 4, 6, 6, dtype=torch.int64)
+    label[0, :, 1:3, 1:4, 1:4] = 1
+    logits = torch.cat([(label == 0).float(), (label == 1).float()], dim=1) * 10
+    loss = segmentation_loss(
+        logits, label, examined=torch.ones(2, 1, dtype=torch.bool), has_label=torch.tensor([True, True])
+    )
+    assert loss.item() < 0.01
+
+
+def test_samples_with_other_examined_classes_count_by_their_number() -> None:
+    logits = torch.randn(3, 3, 4, 6, 6, generator=torch.Generator().manual_seed(5))
+    label = torch.zeros(3, 1, 4, 6, 6, dtype=torch.int64)
+    label[:, :, 1:3, 1:4, 1:4] = 1
+    examined = torch.tensor([[True, False], [True, True], [True, False]])
+    has_label = torch.ones(3, dtype=torch.bool)
+    groups = [([0, 2], 2 / 3), ([1], 1 / 3)]
+    expected = sum(
+        weight
+        * segmentation_loss(logits[members], label[members], examined=examined[members], has_label=has_label[members])
+        for members, weight in groups
+    )
+    assert torch.isclose(
+        segmentation_loss(logits, label, examined=examined, has_label=has_label), torch.as_tensor(expected)
+    )
