@@ -249,11 +249,13 @@ def _echo_stage(result: StageResult) -> None:
     for record in result.excluded:
         for line in str((record.error or {}).get("text", "")).splitlines():
             click.echo(f"    {line}")
-    for record in result.manifest.good if result.stage == "cases" else ():
-        for fault in record.facts["faults"]:
-            click.echo(
-                f"    {record.case}: not for {' or '.join(fault['against'])}: {fault['code']}: {fault['reason']}"
-            )
+    faults = [(record.case, fault) for record in result.manifest.good for fault in record.facts.get("faults", ())]
+    unlabelled = sum(fault["code"] == "annotation.none" for _, fault in faults)
+    if unlabelled:
+        click.echo(f"    {unlabelled} cases without annotation, for self-supervised training only")
+    for case, fault in faults:
+        if fault["code"] != "annotation.none":
+            click.echo(f"    {case}: not for {' or '.join(fault['against'])}: {fault['code']}: {fault['reason']}")
 
 
 def _echo_lineage(traced: Lineage, indent: str) -> None:

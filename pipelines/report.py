@@ -303,10 +303,10 @@ def _closing(store: Store, built: list[BuiltEntry]) -> Iterator[Html]:
     yield element(
         "p", join("The runs, with their metadata and checks, stand in the Dagster UI: ", element("code", "make ui"))
     )
-    example = next((found.entry.id for found in built if _shard_bytes(found)), None)
-    if example is not None:
+    largest = max(built, key=_shard_bytes, default=None)
+    if largest is not None and _shard_bytes(largest):
         yield element("p", "The shards in PyTorch:")
-        yield element("pre", element("code", _five_lines(store, example)))
+        yield element("pre", element("code", _five_lines(store, largest.entry.id)))
     yield element("h2", "Software", anchor="software")
     yield table(("package", "version"), [("Python", platform.python_version()), *_versions()])
     decoders = sorted({item for found in built for record in found.cases for item in record.decoders.items()})

@@ -16,6 +16,9 @@ from medshard.registry.store.records import CaseRecord
 
 SCORE_COLUMNS = ("dice", "surface_dice", "hd95_mm")
 TRAININGS = ("pretrained", "finetuned")
+SOURCE_COLUMNS = ("entry", "patient", "case", "part", "source file", "brought by", "licence", "SHA-256")
+# A series of more files is folded away.
+FEW_FILES = 8
 
 
 def training_section(store: Store, recipe_id: str) -> Html | None:
@@ -123,10 +126,13 @@ def _lineage(traced: Lineage) -> Iterator[Html]:
         for lineage in _with_bases(traced)
         for name, snapshot in lineage.entries.items()
     }
-    rows = [_source_row(case, source, licences) for case in traced.all_cases for source in case.sources]
-    header = ("entry", "patient", "case", "part", "source file", "brought by", "licence", "SHA-256")
-    found = table(header, rows)
-    yield found if len(rows) <= 40 else details(f"{len(rows)} source files", found)
+    cases = traced.all_cases
+    few = [case for case in cases if len(case.sources) <= FEW_FILES]
+    yield table(SOURCE_COLUMNS, [_source_row(case, source, licences) for case in few for source in case.sources])
+    for case in cases:
+        if len(case.sources) > FEW_FILES:
+            rows = [_source_row(case, source, licences) for source in case.sources]
+            yield details(f"{len(rows)} more files of {case.entry}/{case.case}", table(SOURCE_COLUMNS, rows))
 
 
 def _source_row(case: CaseLineage, source: SourceFile, licences: Mapping[str, str]) -> tuple[Any, ...]:

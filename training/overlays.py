@@ -54,13 +54,13 @@ def write_overlay(
 
 
 def choose_slices(mask: Mask) -> list[int]:
-    """Three z indices: a quarter, a half and three quarters of the way through the foreground, or through the volume.
+    """Three z indices: a quarter, a half and three quarters of the way through the slices that hold foreground.
 
-    The way is measured in voxels, so that most of a slice's neighbours hold foreground too.
+    Without any foreground the way goes through the whole volume.
     """
-    counts = mask.sum(axis=(1, 2)) if mask.any() else np.ones(len(mask), np.int64)
-    share = np.cumsum(counts) / counts.sum()
-    return [int(np.searchsorted(share, quarter)) for quarter in (0.25, 0.5, 0.75)]
+    held = np.flatnonzero(np.any(mask, axis=(1, 2)))
+    slices = held if len(held) else np.arange(len(mask))
+    return [int(slices[len(slices) * quarter // 4]) for quarter in (1, 2, 3)]
 
 
 def _facing_viewer(array: NDArray[Any], affine: Affine) -> NDArray[Any]:

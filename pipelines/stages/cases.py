@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from medshard.converters.companions import companions
 from medshard.converters.reading import read_header
 from medshard.errors import CaseError, CatalogError
 from medshard.pipelines.stages.case_reading import CasePayload, decoders, read_case_label
@@ -206,7 +207,9 @@ def _class_counts(array: np.ndarray[Any, Any], spec: LabelSpec) -> dict[int, int
 def _job(context: Context, case: CaseFiles, files: Mapping[str, RawFile]) -> CaseJob[CasePayload]:
     """The key digests the case's own group and files, not the rest of the entry: other edits cost no rebuild."""
     entry, group = context.entry, context.entry.cases[case.group]
-    used = {path: files[path] for path in case.files}
+    known = files.keys()
+    headers = {path: companions(path, files[path].location, known) for path in case.files}
+    used = {path: files[path] for path in sorted({*headers, *(data for found in headers.values() for data in found)})}
     sources = {path: file.sha256 for path, file in used.items()}
     parameters = {
         "group": group.model_dump(mode="json"),

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -86,11 +85,6 @@ def judge(
 
     check = next(check for check in stage_checks(after.stage, entry) if check.name == name)
     return check.judge(Judged(context=context, result=result(after), before=result(before) if before else None))
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store.open(tmp_path / "store")
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -30,11 +30,11 @@ def _pixels(sheet: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
     return np.argwhere((panel == colour).all(axis=-1))
 
 
-def test_slices_lie_within_the_foreground_by_its_volume() -> None:
+def test_slices_are_spread_over_those_that_hold_foreground() -> None:
     mask = np.zeros((20, 4, 4), bool)
     mask[5:9, :2, :2] = True
-    assert choose_slices(mask) == [5, 6, 7]
-    assert choose_slices(np.zeros((20, 4, 4), bool)) == [4, 9, 14]
+    assert choose_slices(mask) == [6, 7, 8]
+    assert choose_slices(np.zeros((20, 4, 4), bool)) == [5, 10, 15]
 
 
 def test_anterior_is_on_top_and_the_right_of_the_patient_on_the_left(tmp_path: Path) -> None:

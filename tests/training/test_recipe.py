@@ -38,7 +38,7 @@ def test_all_entries_names_each_entry_of_every_stage_once(recipe: Recipe) -> Non
         ("  mask_ratio: 0.75", "  mask_ratio: 1.5", "pretraining.mask_ratio", "less than 1 (found 1.5)"),
         ("parts: [test, val]", "parts: [train]", "evaluation.parts.0", "'test' or 'val'"),
         ("train: 0.6", "train: 0.7", "split.fractions", "add up to 1"),
-        ("token_size: [8, 16, 16]", "token_size: [8, 12, 16]", "model", "powers of two"),
+        ("token_size: [4, 16, 16]", "token_size: [4, 12, 16]", "model", "powers of two"),
         ("hidden_size: 192", "hidden_size: 190", "model", "multiple of 6"),
         ("classes: [lesion]", "classes: [lesion, lesion]", "classes", "more than once"),
         ("title: Lesion", "seed: 7\ntitle: Lesion", "seed", "twice"),
