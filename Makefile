@@ -53,7 +53,7 @@ bench: install
 	$(BIN)/python benchmarks/patch_reads.py
 
 soak: install
-	$(BIN)/python -m pytest -q -m soak --timeout 3600 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -q -s -m soak --timeout 7200 $(PYTEST_ARGS)
 
 clean:
 	rm -rf $(VENV) data demo .dagster

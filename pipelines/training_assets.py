@@ -78,8 +78,9 @@ def _split_asset(recipe: Recipe, catalog: Catalog) -> dg.AssetsDefinition:
         from medshard.pipelines.train import build_split  # noqa: PLC0415 - what it imports takes seconds
 
         opened = store.open()
-        ref = build_split(opened, recipe, catalog).attachments["split"]
-        return dg.MaterializeResult(data_version=dg.DataVersion(ref.digest), metadata=_split_facts(opened, ref))
+        # The table's digest, and not the manifest's: it is what names a split in training manifests and checkpoints.
+        table = build_split(opened, recipe, catalog).attachments["split"]
+        return dg.MaterializeResult(data_version=dg.DataVersion(table.digest), metadata=_split_facts(opened, table))
 
     return split
 

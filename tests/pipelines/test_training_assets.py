@@ -10,7 +10,8 @@ from medshard.pipelines.assets import entry_assets
 from medshard.pipelines.resources import StoreResource
 from medshard.pipelines.training_assets import recipe_assets
 from medshard.registry.catalog import Catalog
-from medshard.registry.store import Store, read_head
+from medshard.registry.store import Store
+from medshard.registry.store.manifests import require_head
 from medshard.training.recipe import Recipe
 
 RECIPE = Recipe.model_validate(
@@ -62,9 +63,10 @@ def built(store: Store, scans: Any) -> dict[str, dg.AssetMaterialization]:
 def test_a_recipe_goes_from_shards_to_scores_and_shows_what_came_out(
     store: Store, scans: Any, built: dict[str, dg.AssetMaterialization]
 ) -> None:
-    heads = {stage: read_head(store, "tiny", stage) for stage in STAGES}
+    heads = {stage: require_head(store, "tiny", stage) for stage in STAGES}
     versions = {stage: (one.tags or {})["dagster/data_version"] for stage, one in built.items()}
-    assert versions == {stage: head.data_version for stage, head in heads.items() if head}
+    manifests = {stage: head.data_version for stage, head in heads.items() if stage != "split"}
+    assert versions == {"split": heads["split"].attachments["split"].digest, **manifests}
     assert list(versions) == list(STAGES)
 
     shown = {stage: dict(one.metadata) for stage, one in built.items()}
