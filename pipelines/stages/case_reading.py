@@ -10,7 +10,7 @@ import numpy as np
 
 from medshard.converters.geometry import canonical_volume, match_label_to_image
 from medshard.converters.reading import identify, read_header, read_image, read_mesh
-from medshard.converters.volume import Image, LabelLayer, Rescale, Volume
+from medshard.converters.volume import Image, LabelLayer, Mesh, Rescale, Volume
 from medshard.errors import CaseError
 from medshard.registry.layout import CaseFiles
 from medshard.registry.schema import CaseGroup, Entry, LabelSpec
@@ -103,6 +103,12 @@ def _read_layer(payload: CasePayload, layer: str) -> tuple[LabelLayer, bool]:
     return label, mask.trusted_geometry
 
 
+def read_case_mesh(payload: CasePayload, name: str) -> Mesh:
+    """One surface; the unit of its vertices is the catalog's word where the format has none."""
+    mesh = read_mesh(payload.locate(payload.case.meshes[name]), where=payload.where)
+    return replace(mesh, unit=payload.group.meshes[name].unit or mesh.unit)
+
+
 def read_case(payload: CasePayload, *, layers: Collection[str]) -> Volume:
     """The whole case in canonical orientation; labels on their image's grid. `layers` are those to be kept."""
     volume = Volume(
@@ -111,9 +117,7 @@ def read_case(payload: CasePayload, *, layers: Collection[str]) -> Volume:
         patient=payload.case.patient,
         images={name: read_case_image(payload, name) for name in payload.case.images},
         labels={layer: read_case_label(payload, layer)[0] for layer in layers},
-        meshes={
-            name: read_mesh(payload.locate(paths), where=payload.where) for name, paths in payload.case.meshes.items()
-        },
+        meshes={name: read_case_mesh(payload, name) for name in payload.case.meshes},
     )
     return canonical_volume(volume)
 
