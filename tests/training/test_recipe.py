@@ -36,7 +36,7 @@ def test_all_entries_names_each_entry_of_every_stage_once(recipe: Recipe) -> Non
         ("seed: 20", "seeed: 20", "seeed", "allowed here: format_version, id"),
         ("  mask_ratio: 0.75", "  mask_ration: 0.75", "pretraining.mask_ration", "mask_ratio"),
         ("  mask_ratio: 0.75", "  mask_ratio: 1.5", "pretraining.mask_ratio", "less than 1 (found 1.5)"),
-        ("parts: [test, val]", "parts: [train]", "evaluation.parts.0", "'test' or 'val'"),
+        ("parts: [test]", "parts: [train]", "evaluation.parts.0", "'test' or 'val'"),
         ("train: 0.6", "train: 0.7", "split.fractions", "add up to 1"),
         ("token_size: [4, 16, 16]", "token_size: [4, 12, 16]", "model", "powers of two"),
         ("hidden_size: 192", "hidden_size: 190", "model", "multiple of 6"),
