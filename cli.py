@@ -151,7 +151,7 @@ def build(
 ) -> None:
     """Build data sets up to a stage. What is there already is not made again."""
     from medshard.pipelines.build import build as build_entry
-    from medshard.pipelines.map_cases import Execution
+    from medshard.pipelines.execution.map_cases import Execution
     from medshard.registry import Catalog
 
     _interrupt_on_sigterm()

@@ -51,7 +51,7 @@ def resolve_plan(name: str, entry: str, declaration: Mapping[str, Any], fingerpr
     return Plan(
         name=name,
         entry=entry,
-        recipe_digest=sha256_json(_plain(declaration)),
+        recipe_digest=declaration_digest(declaration),
         channels=channels,
         spacing_mm=_resolve_spacing(spacing, references),
         kernel=given.get("kernel", "cubic"),
@@ -61,6 +61,11 @@ def resolve_plan(name: str, entry: str, declaration: Mapping[str, Any], fingerpr
         shard_bytes=int(given.get("shard_mib", 512)) << 20,
         intensity=_intensity_rules(_images(fingerprints, channels)),
     )
+
+
+def declaration_digest(declaration: Mapping[str, Any]) -> str:
+    """What a plan remembers of the declaration that it was resolved from."""
+    return sha256_json(_plain(declaration))
 
 
 def median_spacing(spacings: Sequence[Sequence[float]], shapes: Sequence[Sequence[int]]) -> Triple:

@@ -7,7 +7,8 @@ from pathlib import Path
 from types import MappingProxyType
 
 from medshard.errors import MedshardError
-from medshard.pipelines.map_cases import Execution
+from medshard.pipelines.execution.map_cases import Execution
+from medshard.pipelines.inclusion_gate import refuse_bad_input
 from medshard.pipelines.stages.cases import build_cases
 from medshard.pipelines.stages.fingerprint import build_fingerprint
 from medshard.pipelines.stages.raw import build_raw
@@ -33,8 +34,8 @@ def build(
 ) -> list[StageResult]:
     """Build an entry up to a stage; what is there already is not made again.
 
-    on_stage: called after each stage. Raises CatalogError, AcquisitionError, StoreError; the faults of single cases
-    are in the results instead.
+    on_stage: called after each stage. Raises CatalogError (also when the cases fail a criterion that the entry calls
+    blocking), AcquisitionError and StoreError; the faults of single cases are in the results instead.
     """
     store = root if isinstance(root, Store) else Store.open(root)
     catalog = catalog or Catalog.load()
@@ -49,6 +50,8 @@ def build(
     with hold_lease(store, entry_id):
         store.sweep_scratch()
         for stage in STAGES[: stage_number(to) + 1]:
+            if stage == "volumes":
+                refuse_bad_input(store, context.entry)
             results.append(build_stage(context, stage, plan=plan, before=results[-1] if results else None))
             if on_stage is not None:
                 on_stage(results[-1])

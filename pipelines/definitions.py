@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dagster as dg
 
-from medshard.pipelines.assets import entry_assets, group_of, invalid_asset, stage_key
-from medshard.pipelines.resources import StoreResource
-from medshard.pipelines.training_assets import read_recipes, recipe_assets
+from medshard.pipelines.orchestration.assets import entry_assets, group_of, invalid_asset, stage_key
+from medshard.pipelines.orchestration.resources import StoreResource
+from medshard.pipelines.orchestration.training_assets import read_recipes, recipe_assets
 from medshard.registry.catalog import Catalog
 
 

@@ -214,7 +214,7 @@ def _noted_recipes(demo: Demo) -> Mapping[str, Any]:
 
 def _write_report(demo: Demo) -> None:
     with demo.timed("report"):
-        from medshard.pipelines.report import write_report  # noqa: PLC0415 (imports Matplotlib and more)
+        from medshard.pipelines.reporting.report import write_report  # noqa: PLC0415 (imports Matplotlib and more)
 
         recipe = next((recipe.id for recipe in demo.recipes if _version(demo.store, recipe.id, "split")), None)
         write_report(demo.store, demo.catalog, recipe, demo.output)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 from dagster._core.instance.ref import InstanceRef
 
-from medshard.pipelines.assets import entry_assets
-from medshard.pipelines.resources import StoreResource
-from medshard.pipelines.stages.stage import Context
-from medshard.pipelines.training_assets import recipe_assets
+from medshard.pipelines.orchestration.assets import entry_assets
+from medshard.pipelines.orchestration.resources import StoreResource
+from medshard.pipelines.orchestration.training_assets import recipe_assets
 from medshard.registry.catalog import Catalog
 from medshard.registry.schema import Entry
 from medshard.registry.store.manifests import read_head
@@ -28,13 +27,6 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "WARNING"}}}}
 ON_THE_TERMINAL = {
     "compute_logs": {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
 }
-
-
-class VisibleStore(StoreResource):
-    """The store of the assets, with a progress bar for each stage: here a person looks at the terminal."""
-
-    def context(self, entry: Entry, catalog: Catalog) -> Context:
-        return replace(super().context(entry, catalog), progress=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +69,7 @@ def materialise(
     result = dg.materialize(
         assets,
         instance=instance,
-        resources={"store": VisibleStore(root=str(root), workers=workers)},
+        resources={"store": StoreResource(root=str(root), workers=workers, progress=True)},
         run_config=QUIET,
         tags={"medshard/demo": name},
         raise_on_error=False,

@@ -242,6 +242,10 @@ class PlanDeclaration(Model):
     inner_chunk: tuple[int, int, int] | None = None
     shard_mib: Annotated[int, Field(ge=1)] = 512
 
+    def stated(self) -> dict[str, Any]:
+        """Only what the entry says; what it leaves out follows from the fingerprint."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
 
 class Entry(Model):
     """One data set."""

@@ -67,7 +67,7 @@ def read_plan(store: Store, ref: ObjectRef) -> Plan:
 def _freeze_plan(
     context: Context, name: str, declaration: PlanDeclaration, facts: dict[str, dict[str, object]]
 ) -> ObjectRef:
-    plan = resolve_plan(name, context.entry.id, declaration.model_dump(mode="json", exclude_unset=True), facts)
+    plan = resolve_plan(name, context.entry.id, declaration.stated(), facts)
     head = current_head(context, STAGE)
     frozen = head.attachments.get(f"plan-{name}") if head else None
     if frozen and read_plan(context.store, frozen).recipe_digest == plan.recipe_digest:

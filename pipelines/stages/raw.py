@@ -11,7 +11,7 @@ from typing import Any
 from medshard.converters.dicom_series_writer import write_ct_series
 from medshard.converters.reading import read_image
 from medshard.errors import AcquisitionError
-from medshard.pipelines.map_cases import Execution
+from medshard.pipelines.execution.map_cases import Execution
 from medshard.pipelines.stages.stage import CODE_VERSIONS, CaseJob, Context, StageResult, publish_stage, run_jobs
 from medshard.registry.acquisition import ACQUIRERS
 from medshard.registry.schema import Reencode, Source

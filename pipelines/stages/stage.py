@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 from medshard.errors import MedshardError
-from medshard.pipelines.map_cases import CaseOutcome, CaseTask, Execution, map_cases
+from medshard.pipelines.execution.map_cases import CaseOutcome, CaseTask, Execution, map_cases
 from medshard.registry.catalog import Catalog
 from medshard.registry.schema import Entry
 from medshard.registry.store.manifests import Head, Manifest, publish_manifest, read_head, swap_head
@@ -99,9 +99,7 @@ def run_jobs(
     open_jobs = [job for job in jobs if job.record.key not in records]
     by_case = {job.record.case: job for job in open_jobs}
     if open_jobs and context.dry:
-        raise MedshardError(
-            "stage.work_needed", where=f"{context.entry.id}/{stage}", problem=f"{len(open_jobs)} cases are to be done"
-        )
+        raise _work_needed(context, stage, f"{len(open_jobs)} cases are to be done")
 
     def keep(outcome: CaseOutcome[CaseRecord]) -> None:
         job = by_case[outcome.case]
@@ -152,6 +150,8 @@ def publish_stage(
         records=tuple(sorted(records, key=lambda record: record.case)),
     )
     head = Head(manifest=publish_manifest(context.store, manifest), attachments=dict(attachments or {}))
+    if context.dry and head != current_head(context, stage, plan):
+        raise _work_needed(context, stage, "what is current differs")
     swap_head(context.store, context.entry.id, stage, head, plan)
     outputs = [record.output for record in records if record.output is not None] + list(head.attachments.values())
     return StageResult(
@@ -166,6 +166,10 @@ def publish_stage(
         bytes_out=sum(ref.size for ref in outputs),
         details=dict(details or {}),
     )
+
+
+def _work_needed(context: Context, stage: str, problem: str) -> MedshardError:
+    return MedshardError("stage.work_needed", where=f"{context.entry.id}/{stage}", problem=problem)
 
 
 def current_head(context: Context, stage: str, plan: str | None = None) -> Head | None:

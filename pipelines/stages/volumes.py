@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, replace
 
 from medshard.converters.canonical import write_volume
+from medshard.errors import StoreError
 from medshard.pipelines.stages.case_reading import CasePayload, decoders, read_case
 from medshard.pipelines.stages.cases import build_cases
 from medshard.pipelines.stages.raw import RawFile, raw_files
@@ -41,6 +42,15 @@ def build_volumes(context: Context, cases: StageResult | None = None) -> StageRe
     files = raw_files(context.store, raw)
     found = {case.case: case for case in discover(context.entry, list(files)).cases}
     fit = [record for record in cases.manifest.good if any(record.fit_for(purpose.value) for purpose in Purpose)]
+    gone = [record.case for record in fit if record.case not in found]
+    if gone:
+        raise StoreError(
+            "stage.outdated",
+            where=f"{context.entry.id}/cases",
+            problem="the layout has changed since the cases were validated",
+            details={"no longer found": ", ".join(gone[:5])},
+            action=f"Run: medshard build {context.entry.id}",
+        )
     jobs = [_job(context, record, found[record.case], files) for record in fit]
     records, done = run_jobs(context, STAGE, jobs, convert_case)
     return publish_stage(context, STAGE, records, started=started, done=done)

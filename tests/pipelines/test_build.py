@@ -23,7 +23,7 @@ import zarr
 from medshard.converters.canonical import read_volume
 from medshard.errors import MedshardError
 from medshard.pipelines.build import build, is_current, where
-from medshard.pipelines.map_cases import Execution
+from medshard.pipelines.execution.map_cases import Execution
 from medshard.registry.store import Store, read_head
 
 STAGES = ["raw", "cases", "volumes", "fingerprint", "shards"]

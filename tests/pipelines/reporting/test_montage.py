@@ -16,9 +16,9 @@ from medshard.converters.fingerprint import fingerprint_volume, merge_fingerprin
 from medshard.converters.geometry import pixel_grid_affine
 from medshard.converters.volume import Image, LabelLayer, Mesh, Rescale, Volume
 from medshard.errors import StoreError
-from medshard.pipelines.mesh_views import shown_meshes
-from medshard.pipelines.montage import CONCEPT_COLOURS, contact_sheet, draw_sheet, histogram_png
-from medshard.pipelines.planes import shown_images
+from medshard.pipelines.reporting.mesh_views import shown_meshes
+from medshard.pipelines.reporting.montage import CONCEPT_COLOURS, contact_sheet, draw_sheet, histogram_png
+from medshard.pipelines.reporting.planes import shown_images
 from medshard.registry.store import CaseRecord, Head, Manifest, Store, publish_manifest, swap_head
 
 SHAPE = (10, 20, 30)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from medshard.pipelines.report_html import Html, details, digest, element, figure, join, table
+from medshard.pipelines.reporting.report_html import Html, details, digest, element, figure, join, table
 from medshard.registry.lineage import CaseLineage, Lineage, SourceFile, trace
 from medshard.registry.splits import PARTS, Split
 from medshard.registry.store.manifests import Head, read_head, read_manifest

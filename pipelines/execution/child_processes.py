@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import IO
 
-from medshard.pipelines.case_child import STACK_SIGNAL
-from medshard.pipelines.case_tasks import indented
+from medshard.pipelines.execution.case_child import STACK_SIGNAL
+from medshard.pipelines.execution.case_tasks import indented
 
 STACK_DUMP_S = 0.2
 TERMINATION_S = 1.0
@@ -41,7 +41,7 @@ ONE_THREAD = dict.fromkeys(
 # A child finds the modules that its parent finds, but does not run the parent's `__main__` again.
 BOOTSTRAP = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from medshard.pipelines.case_child import main; main(*map(int, sys.argv[2:]))"
+    "from medshard.pipelines.execution.case_child import main; main(*map(int, sys.argv[2:]))"
 )
 
 

@@ -13,10 +13,10 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
-from medshard.pipelines.asset_metadata import stage_metadata
-from medshard.pipelines.checks import Judged, check_results, check_specs
-from medshard.pipelines.resources import StoreResource
-from medshard.pipelines.stage_input import stage_input
+from medshard.pipelines.orchestration.asset_metadata import stage_metadata
+from medshard.pipelines.orchestration.checks import Judged, check_results, check_specs
+from medshard.pipelines.orchestration.resources import StoreResource
+from medshard.pipelines.orchestration.stage_input import stage_input
 from medshard.pipelines.stages.cases_table import COLUMNS
 from medshard.pipelines.stages.stage import CODE_VERSIONS, STAGES, StageResult
 from medshard.registry.catalog import Catalog

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
-from medshard.pipelines.case_tasks import CaseOutcome, CaseTask, run_case
+from medshard.pipelines.execution.case_tasks import CaseOutcome, CaseTask, run_case
 
 # Makes a child print where it stands; the parent sends it before it ends a case that takes too long.
 STACK_SIGNAL = signal.SIGUSR1

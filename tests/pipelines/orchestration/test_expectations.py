@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from medshard.pipelines import expectations
-from medshard.pipelines.expectations import ExpectationReport, validate_cases_table
+from medshard.pipelines.orchestration import expectations
+from medshard.pipelines.orchestration.expectations import ExpectationReport, validate_cases_table
 from medshard.pipelines.stages.cases_table import COLUMNS, cases_table
 
 Row = dict[str, Any]

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medshard.pipelines.asset_metadata import markdown_table
-from medshard.pipelines.assets import group_of, stage_key, tag_value
-from medshard.pipelines.resources import StoreResource
+from medshard.pipelines.orchestration.asset_metadata import markdown_table
+from medshard.pipelines.orchestration.assets import group_of, stage_key, tag_value
+from medshard.pipelines.orchestration.resources import StoreResource
 from medshard.pipelines.stages.stage import Context
 from medshard.registry.catalog import Catalog
 

@@ -19,8 +19,8 @@ import psutil
 import pytest
 
 from medshard.errors import CaseError, MedshardError, MissingExtraError, StoreError
-from medshard.pipelines.child_processes import lifeline, start_child, stop_children
-from medshard.pipelines.map_cases import CaseOutcome, CaseTask, Execution, map_cases
+from medshard.pipelines.execution.child_processes import lifeline, start_child, stop_children
+from medshard.pipelines.execution.map_cases import CaseOutcome, CaseTask, Execution, map_cases
 
 HERE = Path(__file__).parent
 SERIAL = Execution()
@@ -285,7 +285,7 @@ from pathlib import Path
 
 sys.path.insert(0, {helpers!r})
 import misbehaving_cases
-from medshard.pipelines.map_cases import CaseTask, Execution, map_cases
+from medshard.pipelines.execution.map_cases import CaseTask, Execution, map_cases
 
 
 class Interruption(BaseException):
@@ -423,7 +423,7 @@ def test_what_the_caller_raises_goes_on_up_from_dask_too(cases: ModuleType, dask
 
 
 def test_a_scheduler_that_is_not_there_is_named(cases: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    dask_cases = pytest.importorskip("medshard.pipelines.dask_cases")
+    dask_cases = pytest.importorskip("medshard.pipelines.execution.dask_cases")
     monkeypatch.setattr(dask_cases, "CONNECT_TIMEOUT_S", 0.2)
     with pytest.raises(MedshardError, match=r"dask\.unreachable") as refusal:
         run(cases.double, [1], Execution(dask_address="tcp://127.0.0.1:9"))
@@ -431,7 +431,7 @@ def test_a_scheduler_that_is_not_there_is_named(cases: ModuleType, monkeypatch: 
 
 
 def test_without_the_extra_the_error_names_it(cases: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "medshard.pipelines.dask_cases", raising=False)
+    monkeypatch.delitem(sys.modules, "medshard.pipelines.execution.dask_cases", raising=False)
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(MissingExtraError, match=r"medshard\[dask\]"):
         run(cases.double, [1], Execution(dask_address="tcp://127.0.0.1:9"))

@@ -8,8 +8,8 @@ import dagster as dg
 import pytest
 
 from medshard.errors import CatalogError
-from medshard.pipelines.checks import Judged, Verdict, check_specs, stage_checks
 from medshard.pipelines.inclusion_gate import judge_criteria, refuse_bad_input
+from medshard.pipelines.orchestration.checks import Judged, Verdict, check_specs, stage_checks
 from medshard.pipelines.stages.stage import STAGES, Context, StageResult
 from medshard.registry import inclusion
 from medshard.registry.catalog import Catalog

@@ -9,9 +9,9 @@ import dagster as dg
 from PIL import Image
 
 from medshard.errors import CatalogError
-from medshard.pipelines.asset_metadata import MOST_PICTURE_BYTES, Metadata, markdown_table, picture
-from medshard.pipelines.assets import group_of, stage_key
-from medshard.pipelines.resources import StoreResource
+from medshard.pipelines.orchestration.asset_metadata import MOST_PICTURE_BYTES, Metadata, markdown_table, picture
+from medshard.pipelines.orchestration.assets import group_of, stage_key
+from medshard.pipelines.orchestration.resources import StoreResource
 from medshard.registry.catalog import Catalog
 from medshard.registry.splits import PARTS, Split
 from medshard.registry.store.manifests import Head, head_path
@@ -99,7 +99,7 @@ def _training_asset(recipe: Recipe, stage: TrainingStage, *, deps: Sequence[dg.A
         from medshard.pipelines.train import build_training_stage  # noqa: PLC0415 - what it imports takes seconds
 
         opened = store.open()
-        head = build_training_stage(opened, recipe, stage)
+        head = build_training_stage(opened, recipe, stage, progress=store.progress)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(head.data_version), metadata=_training_facts(opened, recipe, stage, head)
         )

@@ -14,8 +14,8 @@ from multiprocessing.connection import wait
 from typing import Any, Generic
 
 from medshard.errors import CaseError, MedshardError
-from medshard.pipelines.case_child import Assignment, Job, Started
-from medshard.pipelines.case_tasks import (
+from medshard.pipelines.execution.case_child import Assignment, Job, Started
+from medshard.pipelines.execution.case_tasks import (
     CaseOutcome,
     CaseTask,
     Execution,
@@ -26,8 +26,8 @@ from medshard.pipelines.case_tasks import (
     indented,
     needed,
 )
-from medshard.pipelines.child_processes import Child, lifeline, start_child, stop_children
-from medshard.pipelines.free_memory import free_memory_bytes
+from medshard.pipelines.execution.child_processes import Child, lifeline, start_child, stop_children
+from medshard.pipelines.execution.free_memory import free_memory_bytes
 
 BUDGET_SHARE = 0.6
 POLL_S = 0.5

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image as Picture
 
 from medshard.pipelines.build import build
-from medshard.pipelines.montage import CONCEPT_COLOURS, contact_sheet
-from medshard.pipelines.report import write_report
-from medshard.pipelines.report_html import Html, element, megabytes, page, table
+from medshard.pipelines.reporting.montage import CONCEPT_COLOURS, contact_sheet
+from medshard.pipelines.reporting.report import write_report
+from medshard.pipelines.reporting.report_html import Html, element, megabytes, page, table
 from medshard.pipelines.stages.stage import STAGES
 from medshard.registry import Catalog
 from medshard.registry.splits import Split, SplitRow

@@ -10,10 +10,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from medshard.converters.plan_resolution import declaration_digest
 from medshard.errors import StoreError
 from medshard.pipelines.inclusion_gate import refuse_bad_input
+from medshard.pipelines.stages.fingerprint import read_plan
 from medshard.pipelines.stages.stage import STAGES, Context, StageResult
-from medshard.registry.store.manifests import read_manifest, require_head
+from medshard.registry.store.manifests import Head, read_manifest, require_head
 
 # The parts of an entry that decide what files and cases there are.
 SOURCE_SECTIONS = ("acquisition", "reencode", "cases", "known_defects")
@@ -35,8 +37,8 @@ def stage_input(context: Context, stage: str, plan: str | None = None) -> StageR
     _refuse_edited_entry(context)
     if stage in GATED_STAGES:
         refuse_bad_input(context.store, context.entry)
-    if plan is not None and f"plan-{plan}" not in before.head.attachments:
-        raise _outdated(context, f"`fingerprint` was built before plan {plan} was declared")
+    if plan is not None:
+        _refuse_outdated_plan(context, before.head, plan)
     return before
 
 
@@ -66,6 +68,13 @@ def _refuse_edited_entry(context: Context) -> None:
         raise _outdated(
             context, f"the catalog entry says something else under {', '.join(changed)} since `raw` was built"
         )
+
+
+def _refuse_outdated_plan(context: Context, fingerprint: Head, plan: str) -> None:
+    frozen = fingerprint.attachments.get(f"plan-{plan}")
+    declared = declaration_digest(context.entry.plans[plan].stated())
+    if frozen is None or read_plan(context.store, frozen).recipe_digest != declared:
+        raise _outdated(context, f"`fingerprint` was built before plan {plan} was declared as it now is")
 
 
 def _outdated(context: Context, problem: str) -> StoreError:

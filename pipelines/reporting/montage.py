@@ -17,8 +17,8 @@ from medshard.converters.canonical import read_volume
 from medshard.converters.volume import Image, LabelLayer, Mesh, Rescale, Volume
 from medshard.loaders.sample_row import SampleRow
 from medshard.loaders.shard_reader import SampleIndex
-from medshard.pipelines.mesh_views import shown_meshes
-from medshard.pipelines.planes import Mask, Plane, Shown, shown_images
+from medshard.pipelines.reporting.mesh_views import shown_meshes
+from medshard.pipelines.reporting.planes import Mask, Plane, Shown, shown_images
 from medshard.registry.store.manifests import read_manifest, require_head
 from medshard.registry.store.objects import Store
 

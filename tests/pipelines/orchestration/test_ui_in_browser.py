@@ -35,7 +35,7 @@ FLAGS = (
 )
 LOCATION = "medshard.pipelines.definitions"
 START_S, RUN_S, PAGE_MS = 90.0, 120.0, 60_000
-DAGSTER_YAML = Path(__file__).parents[2] / "pipelines" / "dagster.yaml"
+DAGSTER_YAML = Path(__file__).parents[3] / "pipelines" / "dagster.yaml"
 
 
 def wait_for(what: str, check: Callable[[], Any], *, seconds: float) -> Any:

@@ -190,7 +190,7 @@ STAGE_FACTS: Mapping[str, Callable[[Context, StageResult], Metadata]] = {
 
 
 def _contact_sheet(context: Context, result: StageResult) -> Metadata:
-    from medshard.pipelines.montage import contact_sheet  # noqa: PLC0415 - brings Pillow and zarr
+    from medshard.pipelines.reporting.montage import contact_sheet  # noqa: PLC0415 - brings Pillow and zarr
 
     if not result.manifest.good:
         return {}
@@ -204,7 +204,7 @@ def _contact_sheet(context: Context, result: StageResult) -> Metadata:
 
 
 def _histograms(context: Context, result: StageResult) -> Metadata:
-    from medshard.pipelines.montage import histogram_png  # noqa: PLC0415 - brings Pillow and matplotlib
+    from medshard.pipelines.reporting.montage import histogram_png  # noqa: PLC0415 - brings Pillow and matplotlib
 
     facts = {record.case: record.facts["fingerprint"] for record in result.manifest.good}
     if not result.details["summary"]["modalities"]:

@@ -10,9 +10,9 @@ from typing import Any
 
 import dagster as dg
 
-from medshard.pipelines.asset_metadata import markdown_table
-from medshard.pipelines.expectations import validate_cases_table
 from medshard.pipelines.inclusion_gate import judge_criteria
+from medshard.pipelines.orchestration.asset_metadata import markdown_table
+from medshard.pipelines.orchestration.expectations import validate_cases_table
 from medshard.pipelines.stages.stage import Context, StageResult
 from medshard.registry.schema import Entry, PipSource, Source
 from medshard.registry.store.objects import Store

@@ -6,9 +6,9 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from medshard.pipelines.assets import entry_assets
-from medshard.pipelines.resources import StoreResource
-from medshard.pipelines.training_assets import recipe_assets
+from medshard.pipelines.orchestration.assets import entry_assets
+from medshard.pipelines.orchestration.resources import StoreResource
+from medshard.pipelines.orchestration.training_assets import recipe_assets
 from medshard.registry.catalog import Catalog
 from medshard.registry.store import Store
 from medshard.registry.store.manifests import require_head

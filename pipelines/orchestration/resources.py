@@ -7,7 +7,7 @@ import os
 import dagster as dg
 from pydantic import Field
 
-from medshard.pipelines.map_cases import Execution
+from medshard.pipelines.execution.map_cases import Execution
 from medshard.pipelines.stages.stage import Context
 from medshard.registry.catalog import Catalog
 from medshard.registry.schema import Entry
@@ -27,6 +27,8 @@ class StoreResource(dg.ConfigurableResource):  # type: ignore[type-arg] # only r
         default=None, description="Dask scheduler, such as tcp://10.0.0.1:8786, that runs the cases instead."
     )
 
+    progress: bool = Field(default=False, description="Progress bars, where a person looks at the terminal.")
+
     @classmethod
     def from_environment(cls) -> StoreResource:
         """MEDSHARD_ROOT, MEDSHARD_WORKERS and MEDSHARD_DASK_ADDRESS, or `data`, all cores and no Dask."""
@@ -40,6 +42,6 @@ class StoreResource(dg.ConfigurableResource):  # type: ignore[type-arg] # only r
         return Store.open(self.root)
 
     def context(self, entry: Entry, catalog: Catalog) -> Context:
-        """What a stage of an entry needs. Without a progress bar: the event log has no place for one."""
+        """What a stage of an entry needs."""
         execution = Execution(workers=self.workers, dask_address=self.dask_address)
-        return Context(store=self.open(), catalog=catalog, entry=entry, execution=execution)
+        return Context(store=self.open(), catalog=catalog, entry=entry, execution=execution, progress=self.progress)

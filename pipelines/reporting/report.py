@@ -14,9 +14,20 @@ from typing import Any
 from medshard.converters.volume import spacing_of
 from medshard.loaders.sample_row import SampleRow
 from medshard.loaders.shard_reader import SampleIndex
-from medshard.pipelines.montage import contact_sheet, histogram_png
-from medshard.pipelines.report_html import Html, details, digest, element, figure, join, link, megabytes, page, table
-from medshard.pipelines.report_training import training_section
+from medshard.pipelines.reporting.montage import contact_sheet, histogram_png
+from medshard.pipelines.reporting.report_html import (
+    Html,
+    details,
+    digest,
+    element,
+    figure,
+    join,
+    link,
+    megabytes,
+    page,
+    table,
+)
+from medshard.pipelines.reporting.report_training import training_section
 from medshard.pipelines.stages.raw import raw_files
 from medshard.pipelines.stages.stage import STAGES
 from medshard.registry.catalog import Catalog

@@ -10,7 +10,7 @@ from PIL import Image as Picture
 from PIL import ImageDraw
 
 from medshard.converters.volume import Mesh, Volume
-from medshard.pipelines.planes import Plane, Shown
+from medshard.pipelines.reporting.planes import Plane, Shown
 
 LONGEST_PIXELS = 400
 # Drawing is by triangle; of larger surfaces every n-th triangle gives the same picture at this size.

@@ -8,7 +8,16 @@ from typing import Any
 from distributed import Client, Future, KilledWorker, as_completed
 
 from medshard.errors import CaseError, MedshardError
-from medshard.pipelines.case_tasks import CaseOutcome, CaseTask, P, R, as_case_failure, failed, needed, run_case
+from medshard.pipelines.execution.case_tasks import (
+    CaseOutcome,
+    CaseTask,
+    P,
+    R,
+    as_case_failure,
+    failed,
+    needed,
+    run_case,
+)
 
 CONNECT_TIMEOUT_S = 30
 

@@ -11,14 +11,14 @@ import dagster as dg
 import pytest
 
 from medshard.errors import CatalogError, StoreError
-from medshard.pipelines.assets import entry_assets, stage_key
-from medshard.pipelines.resources import StoreResource
+from medshard.pipelines.orchestration.assets import entry_assets, stage_key
+from medshard.pipelines.orchestration.resources import StoreResource
 from medshard.pipelines.stages.stage import STAGES
 from medshard.registry.catalog import Catalog
 from medshard.registry.store import Store, read_head, read_manifest, swap_head
 from medshard.registry.store.manifests import require_head
 
-EXAMPLES = Path(__file__).parents[2] / "registry" / "examples" / "format-families"
+EXAMPLES = Path(__file__).parents[3] / "registry" / "examples" / "format-families"
 NUMBERS = {"cases_in", "cases_ok", "cases_excluded", "cases_done_now", "bytes", "seconds"}
 
 

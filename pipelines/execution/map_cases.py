@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from tqdm import tqdm
 
 from medshard.errors import MissingExtraError
-from medshard.pipelines.case_pool import run_in_pool
-from medshard.pipelines.case_tasks import CaseOutcome, CaseTask, Execution, P, R, run_case
+from medshard.pipelines.execution.case_pool import run_in_pool
+from medshard.pipelines.execution.case_tasks import CaseOutcome, CaseTask, Execution, P, R, run_case
 
 __all__ = ["CaseOutcome", "CaseTask", "Execution", "map_cases"]
 
@@ -81,7 +81,7 @@ def _run(
         return []
     if execution.dask_address is not None:
         try:
-            from medshard.pipelines.dask_cases import run_on_dask  # noqa: PLC0415 - distributed is an extra
+            from medshard.pipelines.execution.dask_cases import run_on_dask  # noqa: PLC0415 - distributed is an extra
         except ImportError as error:
             raise MissingExtraError(
                 "extra.dask",
