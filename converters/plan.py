@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from medshard.registry.store.digests import sha256_json
+from medshard.registry.store.objects import ObjectRef, Store
 
 FORMAT_VERSION = 1
 
@@ -76,3 +78,19 @@ class Plan:
             for modality, rule in document["intensity"].items()
         }
         return cls(**fields)
+
+
+def declaration_digest(declaration: Mapping[str, Any]) -> str:
+    """What a plan remembers of the declaration that it was resolved from."""
+    return sha256_json(_plain(declaration))
+
+
+def read_plan(store: Store, ref: ObjectRef) -> Plan:
+    return Plan.from_json(json.loads(store.read_bytes(ref)))
+
+
+def _plain(value: Any) -> Any:
+    """JSON of a declaration, so that a tuple and a list are the same recipe."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items() if item is not None}
+    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value

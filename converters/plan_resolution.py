@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from medshard.converters.fingerprint import Facts, merge_foregrounds, rounded
-from medshard.converters.plan import IntensityRule, Plan, Shape, Triple
+from medshard.converters.plan import IntensityRule, Plan, Shape, Triple, declaration_digest
 from medshard.errors import CatalogError
-from medshard.registry.store.digests import sha256_json
 
 KEYS = ("channels", "spacing_mm", "kernel", "antialias", "patch_size", "inner_chunk", "shard_mib")
 KERNELS = ("cubic", "linear", "nearest")
@@ -61,11 +60,6 @@ def resolve_plan(name: str, entry: str, declaration: Mapping[str, Any], fingerpr
         shard_bytes=int(given.get("shard_mib", 512)) << 20,
         intensity=_intensity_rules(_images(fingerprints, channels)),
     )
-
-
-def declaration_digest(declaration: Mapping[str, Any]) -> str:
-    """What a plan remembers of the declaration that it was resolved from."""
-    return sha256_json(_plain(declaration))
 
 
 def median_spacing(spacings: Sequence[Sequence[float]], shapes: Sequence[Sequence[int]]) -> Triple:
@@ -135,13 +129,6 @@ def _positive_triple(value: Any, *, whole: bool = False) -> bool:
         and len(value) == 3
         and all(step > 0 and (not whole or step == int(step)) for step in value)
     )
-
-
-def _plain(value: Any) -> Any:
-    """JSON of a declaration, so that a tuple and a list are the same recipe."""
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items() if item is not None}
-    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
 
 
 def _default_channels(fingerprints: Mapping[str, Facts]) -> tuple[str, ...]:

@@ -10,10 +10,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from medshard.converters.plan_resolution import declaration_digest
+from medshard.converters.plan import declaration_digest, read_plan
 from medshard.errors import StoreError
 from medshard.pipelines.inclusion_gate import refuse_bad_input
-from medshard.pipelines.stages.fingerprint import read_plan
 from medshard.pipelines.stages.stage import STAGES, Context, StageResult
 from medshard.registry.store.manifests import Head, read_manifest, require_head
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass, replace
 
 from medshard.converters.canonical import read_volume
 from medshard.converters.fingerprint import fingerprint_volume, merge_fingerprints
-from medshard.converters.plan import Plan
+from medshard.converters.plan import read_plan
 from medshard.converters.plan_resolution import resolve_plan
 from medshard.pipelines.stages.stage import (
     CODE_VERSIONS,
@@ -58,10 +57,6 @@ def fingerprint_case(job: CaseJob[FingerprintPayload]) -> CaseRecord:
     """Runs in a worker."""
     volume = read_volume(job.payload.store.path(job.payload.volume))
     return replace(job.record, facts={**job.record.facts, "fingerprint": fingerprint_volume(volume)})
-
-
-def read_plan(store: Store, ref: ObjectRef) -> Plan:
-    return Plan.from_json(json.loads(store.read_bytes(ref)))
 
 
 def _freeze_plan(

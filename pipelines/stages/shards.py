@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from medshard.converters.canonical import read_volume
-from medshard.converters.plan import Plan
+from medshard.converters.plan import Plan, read_plan
 from medshard.converters.samples import Sample, make_sample
 from medshard.converters.shard_index import index_rows, write_index
 from medshard.converters.shard_writer import encode_sample
 from medshard.converters.shard_zip import pack_shard, plan_packing
 from medshard.errors import CatalogError, MedshardError
-from medshard.pipelines.stages.fingerprint import build_fingerprint, read_plan
+from medshard.pipelines.stages.fingerprint import build_fingerprint
 from medshard.pipelines.stages.stage import (
     CODE_VERSIONS,
     CaseJob,

@@ -136,12 +136,13 @@ def page(server: Server, tmp_path: Path) -> Iterator[Any]:
         browser.close()
 
 
-def keep_picture(page: Any, name: str) -> None:
+def keep_picture(page: Any, name: str, *, height: int = 900) -> None:
+    """For a person to look at; docs/images/asset-graph.png is made here."""
     if folder := os.environ.get("MEDSHARD_SCREENSHOTS"):
         Path(folder).mkdir(parents=True, exist_ok=True)
         page.mouse.move(800, 880)
         page.wait_for_timeout(1500)
-        page.screenshot(path=Path(folder) / f"{name}.png")
+        page.screenshot(path=Path(folder) / f"{name}.png", clip={"x": 0, "y": 0, "width": 1600, "height": height})
 
 
 def test_a_group_and_then_one_asset_are_materialised_by_clicking(server: Server, page: Any) -> None:
@@ -153,7 +154,7 @@ def test_a_group_and_then_one_asset_are_materialised_by_clicking(server: Server,
     assert status == "SUCCESS", run
     page.get_by_text("Materialized", exact=True).nth(4).wait_for()
     page.get_by_text("3 / 3 Passed").wait_for()
-    keep_picture(page, "asset-graph")
+    keep_picture(page, "asset-graph", height=640)
 
     page.get_by_text("default", exact=True).click()
     page.get_by_role("link", name="View in Asset Catalog").click()
