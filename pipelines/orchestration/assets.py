@@ -29,11 +29,11 @@ NOT_IN_A_TAG = re.compile(r"[^A-Za-z0-9_.-]+")
 TAG_LENGTH = 63
 
 VERBS: Mapping[str, str] = {
-    "raw": "**Download**: acquire the sources, compare them with the digests of the catalog, keep archive and files.",
-    "cases": "**Validate**: find the cases, read headers and annotations, judge the inclusion criteria.",
-    "volumes": "**Convert**: every case to canonical Zarr with the original integers and the exact affine.",
-    "fingerprint": "**Fingerprint**: spacings, shapes, intensities and class sizes; freeze the plans that follow.",
-    "shards": "**Resample and shard**: every volume on the grid of the plan, packed into shards with an index.",
+    "raw": "Download: acquire the sources, compare them with the digests of the catalog, keep archive and files.",
+    "cases": "Validate: find the cases, read headers and annotations, judge the inclusion criteria.",
+    "volumes": "Convert: every case to canonical Zarr with the original integers and the exact affine.",
+    "fingerprint": "Fingerprint: spacings, shapes, intensities and class sizes; freeze the plans that follow.",
+    "shards": "Resample and shard: every volume on the grid of the plan, packed into shards with an index.",
 }
 KINDS: Mapping[str, set[str]] = {
     "raw": {"python", "file"},
@@ -57,7 +57,7 @@ def invalid_asset(key: dg.AssetKey, message: str, *, group: str) -> dg.AssetsDef
         group_name=group,
         kinds={"invalid"},
         tags={"invalid": ""},
-        description=f"**Not valid**; nothing can be built from it.\n\n```\n{message}\n```",
+        description=f"Not valid; nothing can be built from it.\n\n```\n{message}\n```",
     )
 
     # Named by a digest: an invalid id may be no name for Dagster, or become that of another asset when it is made one.

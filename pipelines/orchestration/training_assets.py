@@ -22,11 +22,11 @@ from medshard.training.stages import CODE_VERSION, output_folder, stage_record
 TrainingStage = Literal["pretrained", "finetuned", "evaluation"]
 
 VERBS: dict[TrainingStage, str] = {
-    "pretrained": "**Pretrain** the encoder on the train part, labelled or not.",
-    "finetuned": "**Fine-tune** a segmentation network that starts from the pretrained encoder.",
-    "evaluation": "**Score** whole cases of patients that neither training has seen.",
+    "pretrained": "Pretrain the encoder on the train part, labelled or not.",
+    "finetuned": "Fine-tune a segmentation network that starts from the pretrained encoder.",
+    "evaluation": "Score whole cases of patients that neither training has seen.",
 }
-SPLIT_VERB = "**Split** the patients of all entries, on the connected components of the leakage graph."
+SPLIT_VERB = "Split the patients of all entries, on the connected components of the leakage graph."
 OVERLAYS_SHOWN = 4
 OVERLAY_PIXELS = 640
 
