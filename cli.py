@@ -15,11 +15,13 @@ import click
 
 from medshard import __version__
 from medshard.errors import MedshardError
+from medshard.registry.vocabulary import Group, Modality, Task
 
 if TYPE_CHECKING:
     from medshard.pipelines.stages.stage import StageResult
     from medshard.registry.lineage import CaseLineage, Lineage, SourceFile
 
+WARNINGS_SHOWN = 10
 STAGE_CHOICES = ("raw", "cases", "volumes", "fingerprint", "shards")
 
 root_option = click.option(
@@ -51,9 +53,19 @@ def cli() -> None:
 
 
 @cli.command("list")
-@click.option("--group", help="Only entries of this group, such as brain or lesion.")
-@click.option("--modality", help="Only entries with this modality, such as CT.")
-@click.option("--task", help="Only entries for this task, such as segmentation.")
+@click.option(
+    "--group",
+    type=click.Choice([group.value for group in Group]),
+    help="Only entries of this group, such as brain or lesion.",
+)
+@click.option(
+    "--modality",
+    type=click.Choice([one.value for one in Modality], case_sensitive=False),
+    help="Only entries with this modality, such as CT.",
+)
+@click.option(
+    "--task", type=click.Choice([task.value for task in Task]), help="Only entries for this task, such as segmentation."
+)
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def list_entries(group: str | None, modality: str | None, task: str | None, as_json: bool) -> None:
     """The data sets of the catalog, one a line."""
@@ -158,6 +170,8 @@ def build(
     catalog = Catalog.load()
     execution = Execution(workers=workers, dask_address=dask_address, timeout_s=timeout_s)
     for entry_id in entry_ids:
+        catalog.entry(entry_id)  # a misspelt id stops the command before hours of work, not after
+    for entry_id in entry_ids:
         build_entry(
             root, entry_id, to=to, plan=plan, catalog=catalog, execution=execution, progress=True, on_stage=_echo_stage
         )
@@ -249,6 +263,11 @@ def _echo_stage(result: StageResult) -> None:
     for record in result.excluded:
         for line in str((record.error or {}).get("text", "")).splitlines():
             click.echo(f"    {line}")
+    warnings = [(record.case, warning) for record in result.manifest.good for warning in record.warnings]
+    for case, warning in warnings[:WARNINGS_SHOWN]:
+        click.echo(f"    {case}: {warning}")
+    if len(warnings) > WARNINGS_SHOWN:
+        click.echo(f"    and {len(warnings) - WARNINGS_SHOWN} more warnings, in the manifest")
     faults = [(record.case, fault) for record in result.manifest.good for fault in record.facts.get("faults", ())]
     unlabelled = sum(fault["code"] == "annotation.none" for _, fault in faults)
     if unlabelled:

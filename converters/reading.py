@@ -45,6 +45,8 @@ def identify(files: Files, where: str) -> Format:
             action="The case is excluded. Fetch the file again.",
         )
     found = next((candidate for candidate in FORMATS if candidate.sniff(files)), None)
+    if found is not None and found is not dicom.FORMAT:
+        _refuse_second_image(files, where)
     if found is None:
         known = ", ".join(suffix for candidate in FORMATS for suffix in candidate.suffixes if suffix)
         raise CaseError(
@@ -104,6 +106,20 @@ def read_mesh(files: Files, *, where: str) -> Mesh:
             action="The case is excluded. Repair the file at the source.",
         )
     return surface
+
+
+def _refuse_second_image(files: Files, where: str) -> None:
+    """Only DICOM spreads an image over many files. Beside a header its data may stand, but no second image."""
+    whole = [path for path in files if any(candidate.sniff([path]) for candidate in FORMATS)]
+    pair = {path.name.removesuffix(".gz").rpartition(".")[2].lower() for path in whole} == {"hdr", "img"}
+    if len(whole) > 1 and not pair:
+        raise CaseError(
+            "read.several_images",
+            where=where,
+            problem="several files are given for one image",
+            details={f"file {number}": path.name for number, path in enumerate(whole[:4], start=1)},
+            action="The case is excluded. Make the path in the entry's layout match one of them.",
+        )
 
 
 @contextmanager

@@ -210,7 +210,7 @@ def finite_range(channel: NDArray[Any], where: str) -> tuple[float, float]:
             where=where,
             problem="the image has voxels without a number, which resampling would spread over their neighbours",
             details={"voxels": f"{int(bad.sum())} of {bad.size}", "first": f"(z, y, x) = {first}"},
-            action="The case is excluded. Repair the source, or list the case under `known_defects`.",
+            action="The case is excluded. Repair the source.",
         )
     return low, high
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,16 +20,16 @@ class LabelNumbering:
     """Which layer is read, and which number its concepts get.
 
     classes: number k of the output is `classes[k - 1]`; 0 is everything else.
-    layer: one name for all entries, or entry -> name, or None: the first semantic layer, by name, of each sample.
+    layers: entry -> the layer that is read; an entry without labels is not in it.
     """
 
     classes: tuple[str, ...]
-    layer: str | Mapping[str, str] | None
+    layers: Mapping[str, str]
 
     def label_of(self, row: SampleRow) -> tuple[str, StoredLabel] | None:
         """The layer of a sample that is used, if the sample has it."""
-        layer = chosen_layer(self.layer, row.entry, row.labels)
-        return None if layer is None else (layer, row.labels[layer])
+        layer = self.layers.get(row.entry)
+        return (layer, row.labels[layer]) if layer is not None and layer in row.labels else None
 
     def renumber(self, stored: Array, label: StoredLabel) -> NDArray[np.int64]:
         """Stored class values -> output numbers, same shape; values of other concepts become 0."""
@@ -52,40 +53,37 @@ class LabelNumbering:
         return np.array([concept in concepts for concept in self.classes], np.bool_)
 
 
-def chosen_layer(layer: str | Mapping[str, str] | None, entry: str, labels: Mapping[str, StoredLabel]) -> str | None:
-    """The name of the layer that is used of a sample with these labels; None when it does not have it."""
-    asked = layer if layer is None or isinstance(layer, str) else layer.get(entry)
-    if asked is not None:
-        return asked if asked in labels else None
-    return min((name for name, label in labels.items() if label.kind == "semantic"), default=None)
-
-
 def number_labels(
     indices: Iterable[SampleIndex], layer: str | Mapping[str, str] | None, classes: Sequence[str] | None
 ) -> LabelNumbering:
-    """Choose the label layer of each sample and the numbering of its concepts.
+    """Choose the label layer of each entry and the numbering of its concepts.
 
-    layer: as in `LabelNumbering`; an entry that a mapping does not name has its default.
+    layer: one name for all entries, or entry -> name. An entry that is not named takes the semantic layer that most of
+        its samples have, the first by name of several: one layer for all its samples, so that two raters never mix.
     classes: the concepts in order; by default those of the chosen layers, entry by entry, by stored value. All samples
-    of an entry count, selected or not, so that the parts of a split have the same numbers.
+        of an entry count, selected or not, so that the parts of a split have the same numbers.
     Raises CatalogError for a layer that no sample has and for a class that is named twice.
     """
+    labels_of = {index.entry: [parse_labels(text) for text in index.table["labels"].to_pylist()] for index in indices}
+    _check_layer(layer, {entry: {name for labels in rows for name in labels} for entry, rows in labels_of.items()})
     concepts: dict[str, None] = {}
-    layers_of: dict[str, set[str]] = {}
-    for index in indices:
-        values: set[tuple[int, str]] = set()
-        layers = layers_of.setdefault(index.entry, set())
-        for text in index.table["labels"].to_pylist():
-            labels = parse_labels(text)
-            layers.update(labels)
-            chosen = chosen_layer(layer, index.entry, labels)
-            if chosen is not None:
-                values.update(labels[chosen].classes.items())
+    layers: dict[str, str] = {}
+    for entry, rows in labels_of.items():
+        asked = layer if layer is None or isinstance(layer, str) else layer.get(entry)
+        chosen = asked if asked is not None else _commonest_layer(rows)
+        if chosen is None:
+            continue
+        layers[entry] = chosen
+        values = {item for labels in rows if chosen in labels for item in labels[chosen].classes.items()}
         concepts.update(dict.fromkeys(concept for _, concept in sorted(values)))
-    _check_layer(layer, layers_of)
     if classes is not None and len(set(classes)) != len(classes):
         raise CatalogError("dataset.classes", where="classes", problem=f"a class is named twice: {', '.join(classes)}")
-    return LabelNumbering(classes=tuple(concepts) if classes is None else tuple(classes), layer=layer)
+    return LabelNumbering(classes=tuple(concepts) if classes is None else tuple(classes), layers=layers)
+
+
+def _commonest_layer(rows: Iterable[Mapping[str, StoredLabel]]) -> str | None:
+    counts = Counter(name for labels in rows for name, label in labels.items() if label.kind == "semantic")
+    return min(counts, key=lambda name: (-counts[name], name), default=None)
 
 
 def _check_layer(layer: str | Mapping[str, str] | None, layers_of: Mapping[str, set[str]]) -> None:

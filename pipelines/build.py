@@ -12,13 +12,15 @@ from medshard.pipelines.inclusion_gate import refuse_bad_input
 from medshard.pipelines.stages.cases import build_cases
 from medshard.pipelines.stages.fingerprint import build_fingerprint
 from medshard.pipelines.stages.raw import build_raw
-from medshard.pipelines.stages.shards import build_shards
+from medshard.pipelines.stages.shards import build_shards, require_plan
 from medshard.pipelines.stages.stage import STAGES, Context, StageResult
 from medshard.pipelines.stages.volumes import build_volumes
 from medshard.registry.catalog import Catalog
 from medshard.registry.store.leases import hold_lease
 from medshard.registry.store.manifests import Head, read_manifest, require_head
 from medshard.registry.store.objects import Store
+
+RECIPE_STAGES = ("split", "pretrained", "finetuned", "evaluation")
 
 
 def build(
@@ -46,6 +48,8 @@ def build(
         execution=execution or Execution(),
         progress=progress,
     )
+    if to == "shards":
+        require_plan(context.entry, plan)
     results: list[StageResult] = []
     with hold_lease(store, entry_id):
         store.sweep_scratch()
@@ -106,6 +110,13 @@ def where(store: Store, name: str, stage: str, plan: str = "default") -> list[Pa
 
     name: an entry, or a training recipe with its stages. For `shards` these are the shard files, then the index.
     """
+    if stage not in (*STAGES, *RECIPE_STAGES):
+        raise MedshardError(
+            "stage.unknown",
+            where=stage,
+            problem="there is no stage of this name",
+            details={"of an entry": ", ".join(STAGES), "of a recipe": ", ".join(RECIPE_STAGES)},
+        )
     head: Head = require_head(store, name, stage, plan if stage == "shards" else None)
     records = read_manifest(store, head.manifest).records
     paths = [store.path(record.output) for record in records if record.output is not None]

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from medshard.errors import CatalogError
 from medshard.registry.catalog import Catalog
 from medshard.registry.schema import Entry
-from medshard.registry.splits import Split, SplitCase, make_split
+from medshard.registry.splits import Split, SplitCase, check_overlaps, make_split
 from medshard.registry.store.leases import hold_lease
 from medshard.registry.store.manifests import (
     Head,
@@ -19,7 +19,7 @@ from medshard.registry.store.manifests import (
     require_head,
     swap_head,
 )
-from medshard.registry.store.objects import ObjectRef, Store
+from medshard.registry.store.objects import Store
 from medshard.registry.store.records import CaseRecord, record_key, write_record
 from medshard.registry.vocabulary import Purpose
 from medshard.training.evaluate import evaluate
@@ -58,17 +58,18 @@ def build_split(store: Store, recipe: Recipe, catalog: Catalog) -> Head:
     is for training. The same shards give the same split. Returns the HEAD, with the attachment `split`.
     Raises StoreError when the shards of an entry are not built, and SplitError.
     """
+    for entry in recipe.all_entries:
+        catalog.entry(entry)  # an invalid entry declares no overlaps: refuse it rather than split without them
     records = [
         record
         for entry in recipe.all_entries
         for record in read_manifest(store, require_head(store, entry, "shards", recipe.plan).manifest).good
     ]
-    split = make_split(
-        [_split_case(record, recipe) for record in records],
-        entries=entries_that_may_overlap(catalog),
-        fractions=recipe.split.fractions.model_dump(),
-        seed=recipe.split.seed,
-    )
+    contents = {entry: _image_digests(store, entry) for entry in recipe.all_entries}
+    cases = [_split_case(record, recipe, contents[record.entry].get(record.case, ())) for record in records]
+    entries = entries_that_may_overlap(catalog)
+    check_overlaps(_known_patients(store, recipe), entries)
+    split = make_split(cases, entries=entries, fractions=recipe.split.fractions.model_dump(), seed=recipe.split.seed)
     return _publish_split(store, recipe, split, records)
 
 
@@ -98,9 +99,34 @@ def run_recipe(
         yield f"{recipe.id}/{stage}: {store.path(output)}"
 
 
-def _split_case(record: CaseRecord, recipe: Recipe) -> SplitCase:
+def _known_patients(store: Store, recipe: Recipe) -> dict[str, set[str]]:
+    """entry -> its patients, where every case could be read far enough to know whose it is."""
+    found: dict[str, set[str]] = {}
+    for entry in recipe.all_entries:
+        manifest = read_manifest(store, require_head(store, entry, "cases").manifest)
+        if not manifest.excluded:
+            found[entry] = {str(record.facts["patient"]) for record in manifest.good}
+    return found
+
+
+def _image_digests(store: Store, entry: str) -> dict[str, tuple[str, ...]]:
+    """case -> digests of the voxels of its images, as the fingerprint has them."""
+    manifest = read_manifest(store, require_head(store, entry, "fingerprint").manifest)
+    return {
+        record.case: tuple(image["voxel_digest"] for image in record.facts["fingerprint"]["images"].values())
+        for record in manifest.good
+    }
+
+
+def _split_case(record: CaseRecord, recipe: Recipe, contents: tuple[str, ...]) -> SplitCase:
     scored = record.entry in recipe.evaluation.entries and record.fit_for(Purpose.EVALUATION.value)
-    return SplitCase(entry=record.entry, case=record.case, patient=str(record.facts["patient"]), labelled=scored)
+    return SplitCase(
+        entry=record.entry,
+        case=record.case,
+        patient=str(record.facts["patient"]),
+        labelled=scored,
+        contents=contents,
+    )
 
 
 def _publish_split(store: Store, recipe: Recipe, split: Split, records: list[CaseRecord]) -> Head:
@@ -132,9 +158,3 @@ def _publish_split(store: Store, recipe: Recipe, split: Split, records: list[Cas
         head = Head(manifest=publish_manifest(store, manifest), attachments={"split": table})
         swap_head(store, recipe.id, SPLIT_STAGE, head)
         return head
-
-
-def split_of(store: Store, recipe: Recipe) -> tuple[ObjectRef, Split]:
-    """The current split of a recipe."""
-    ref = require_head(store, recipe.id, SPLIT_STAGE).attachments["split"]
-    return ref, Split.from_bytes(store.read_bytes(ref))

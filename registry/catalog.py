@@ -121,6 +121,8 @@ def _read_entries(file: Path, problems: list[Problem]) -> Iterable[_Located]:
         return
     problems.extend(_name_entries(document))
     if document.data is None:
+        if not document.problems:
+            problems.append(Problem(file=str(file), line=1, entry=None, field="", message="the file is empty"))
         return
     if fault := _document_fault(document):
         problems.append(fault)
@@ -157,7 +159,12 @@ def _document_fault(document: YamlDocument) -> Problem | None:
 
 def _explain(document: YamlDocument, number: int, raw: Any, error: ValidationError) -> Iterable[Problem]:
     entry = raw.get("id") if isinstance(raw, dict) else None
-    for fault in error.errors(include_url=False):
+    faults = error.errors(include_url=False)
+    for fault in faults:
+        if fault["type"] == "too_short" and any(
+            other["loc"][: len(fault["loc"])] == fault["loc"] for other in faults if other is not fault
+        ):
+            continue  # a list whose only item is faulty counts as empty as well: that item is reported
         loc = _without_union_tag(fault["loc"])
         found = (
             ""

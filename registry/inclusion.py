@@ -87,6 +87,15 @@ def too_small(shape: Sequence[int], smallest: Sequence[int]) -> Fault:
     )
 
 
+def wrong_modality(image: str, stated: str, found: str) -> Fault:
+    return Fault(
+        criterion=Criterion.USABILITY,
+        code="image.modality",
+        against=ALL_PURPOSES,
+        reason=f"image {image}: the catalog says {stated}, the header {found}",
+    )
+
+
 def listed_defect(problem: str) -> Fault:
     return Fault(
         criterion=Criterion.USABILITY, code="defect.listed", against=ALL_PURPOSES, reason=f"known defect: {problem}"

@@ -82,7 +82,10 @@ class CaseLineage:
 
 @dataclass(frozen=True, kw_only=True)
 class Lineage:
-    """All that an artefact was made from. entries: id -> version, title and licence as they stood when acquired."""
+    """All that an artefact was made from.
+
+    entries: id -> version and licence: as the shards that were read state them, else as the latest acquisition does.
+    """
 
     artefact: Artefact
     cases: tuple[CaseLineage, ...]
@@ -113,6 +116,13 @@ def trace(path: Path, store: Store | None = None) -> Lineage:
     Raises StoreError when the path is no artefact of medshard, when no store is known, or when a record is missing or
     not the one that the artefact names.
     """
+    if not path.exists():
+        raise StoreError(
+            "lineage.missing",
+            where=str(path),
+            problem="there is no such file",
+            action="`medshard where ID STAGE` prints the paths of a stage.",
+        )
     store = store or Store.containing(path)
     if store is None:
         raise StoreError(
@@ -133,7 +143,7 @@ def verify(lineage: Lineage, store: Store) -> list[str]:
     for case in lineage.cases:
         for record in case.records:
             _check_record_file(store, record)
-            if record.output is not None and store.has(record.output):
+            if record.output is not None:
                 store.verify(record.output)
         checked.append(f"case {case.entry}/{case.case}: {len(case.records)} records")
         checked += [line for source in case.sources for line in _verify_source(source, case, store)]
@@ -145,7 +155,10 @@ def verify(lineage: Lineage, store: Store) -> list[str]:
 def _trace(artefact: Artefact, store: Store) -> Lineage:
     cases = tuple(_trace_case(store, ref, artefact.parts) for ref in artefact.records)
     cases = tuple(sorted(cases, key=lambda case: (case.entry, case.case)))
-    entries = {entry: _entry_snapshot(store, entry) for entry in sorted({case.entry for case in cases})}
+    entries = {
+        entry: artefact.terms.get(entry) or _entry_snapshot(store, entry)
+        for entry in sorted({case.entry for case in cases})
+    }
     return Lineage(
         artefact=artefact,
         cases=cases,
@@ -261,9 +274,9 @@ def _origin(identity: Mapping[str, Any]) -> str:
 def _entry_snapshot(store: Store, entry: str) -> dict[str, Any]:
     head = read_head(store, entry, "raw")
     if head is None or "entry" not in head.attachments:
-        return {"licence": None, "version": None, "title": entry}
+        return {"licence": None, "version": None}
     snapshot = json.loads(store.read_bytes(head.attachments["entry"]))
-    return {name: snapshot[name] for name in ("title", "version", "licence", "maturity")}
+    return {name: snapshot[name] for name in ("version", "licence")}
 
 
 def _verify_source(source: SourceFile, case: CaseLineage, store: Store) -> Iterator[str]:

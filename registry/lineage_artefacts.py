@@ -29,6 +29,7 @@ class Artefact:
     records: the records of the cases that it was made from. parts: `entry/case` -> train, val or test.
     bases: records of the training stages that it builds on.
     training: what is worth showing of the training: recipe, digests of training manifest and split.
+    terms: entry -> version and licence, as the shards that were read state them.
     """
 
     kind: str
@@ -39,6 +40,7 @@ class Artefact:
     parts: Mapping[str, str] = field(default_factory=dict)
     bases: tuple[RecordRef, ...] = ()
     training: Mapping[str, Any] = field(default_factory=dict)
+    terms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return {"kind": self.kind, "path": str(self.path), "sha256": self.sha256, **self.training}
@@ -58,42 +60,56 @@ class Artefact:
 
 
 def identify(path: Path, store: Store) -> Artefact:
-    """Raises StoreError[lineage.missing, lineage.unknown] for a path that is not there or is not of medshard."""
-    if not path.exists():
-        raise StoreError(
-            "lineage.missing",
-            where=str(path),
-            problem="there is no such file",
-            action="`medshard where ID STAGE` prints the paths of a stage.",
-        )
+    """Raises StoreError[lineage.unknown] for a path that is not of medshard."""
     artefact = _shard(path) or _checkpoint(path, store) or _evaluation(path, store) or _stage_output(path, store)
     if artefact is None:
         raise StoreError(
             "lineage.unknown",
             where=str(path),
             problem="this is no shard, checkpoint, score or other object of medshard",
-            action="Give a path that `medshard where` prints.",
+            action="Give a shard, a checkpoint, an evaluation, a volume or a raw tree; `medshard where` prints them.",
         )
     return artefact
 
 
 def _shard(path: Path) -> Artefact | None:
-    if path.suffix != ".zip" or not zipfile.is_zipfile(path):
-        return None
-    with zipfile.ZipFile(path) as archive:
-        if "zarr.json" not in archive.namelist():
-            return None
-        facts = json.loads(archive.read("zarr.json")).get("attributes", {}).get("medshard")
-    if not facts or "samples" not in facts:
+    if path.suffix != ".zip":
         return None
     name = _OBJECT.match(path.name)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            facts = json.loads(archive.read("zarr.json")).get("attributes", {}).get("medshard")
+    except (zipfile.BadZipFile, ValueError, KeyError) as error:
+        if name is None:
+            return None
+        raise StoreError(
+            "object.corrupt",
+            where=str(path),
+            problem="the shard cannot be read; it is cut off or was changed",
+            details={"reader": error},
+            action="Remove it and build the shards again.",
+        ) from error
+    if not facts or "samples" not in facts:
+        return None
     return Artefact(
         kind="shard",
         path=path,
         sha256=sha256_file(path),
         expected_sha256=name["digest"] if name else None,
         records=tuple(RecordRef(key=row["record_key"], digest=row["record_digest"]) for row in facts["samples"]),
+        terms={facts["entry"]: {"version": facts["version"], "licence": facts["licence"]}},
     )
+
+
+def _terms(store: Store, shards: Mapping[str, Iterable[str]]) -> dict[str, Mapping[str, Any]]:
+    """entry -> version and licence, out of the shards of a training that are still in the store."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for digests in shards.values():
+        for digest in digests:
+            path = store.root / "objects" / digest[:2] / f"{digest}.zip"
+            artefact = _shard(path) if path.is_file() else None
+            found |= artefact.terms if artefact else {}
+    return found
 
 
 def _checkpoint(path: Path, store: Store) -> Artefact | None:
@@ -101,6 +117,8 @@ def _checkpoint(path: Path, store: Store) -> Artefact | None:
     if not (folder / "checkpoint.json").is_file():
         return None
     document = read_json(folder / "checkpoint.json")
+    if not {"manifest", "checkpoint_sha256", "training_manifest"} <= document.keys():
+        return None
     manifest = document["manifest"]
     base = manifest["base"]
     weights = folder / "checkpoint.pt"
@@ -112,6 +130,7 @@ def _checkpoint(path: Path, store: Store) -> Artefact | None:
         records=_records(manifest["samples"]),
         parts=_parts(store, manifest["split"]),
         bases=(RecordRef(**base["record"]),) if base else (),
+        terms=_terms(store, manifest["shards"]),
         training={
             "recipe": manifest["recipe"],
             "training_manifest": document["training_manifest"],
@@ -126,6 +145,8 @@ def _evaluation(path: Path, store: Store) -> Artefact | None:
     if not scores.is_file():
         return None
     document = read_json(scores)
+    if not {"samples", "checkpoint_record", "split"} <= document.keys():
+        return None
     return Artefact(
         kind="evaluation",
         path=scores,

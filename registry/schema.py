@@ -5,7 +5,16 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
 from medshard.registry.layout import check_template, template_fields
 from medshard.registry.store.digests import sha256_json
@@ -85,6 +94,13 @@ class Reencode(Model):
     folder: str
     description: str
 
+    @field_validator("folder")
+    @classmethod
+    def _plain_path(cls, value: str) -> str:
+        if template_fields(check_template(value)) or "*" in value:
+            raise ValueError("a folder has no fields and no stars")
+        return value
+
 
 class ImageSpec(Model):
     """One image of a case. `path` is a template: `{field}` matches within one folder or file name, `*` anything."""
@@ -137,8 +153,10 @@ class LabelSpec(Model):
             raise ValueError("a soft layer has `maps`, one file per class, and no `path`")
         if self.kind != "soft" and (self.maps or not self.path or not self.classes):
             raise ValueError("a semantic or instance layer has a `path` and `classes`, and no `maps`")
-        if 0 in self.classes:
-            raise ValueError("0 is the background; `classes` lists the others")
+        if any(value <= 0 for value in self.classes):
+            raise ValueError("0 is the background; `classes` lists the others, from 1")
+        if unknown := sorted(set(self.examined or ()) - set(self.concepts.values())):
+            raise ValueError(f"`examined` names {unknown}, which are not among the classes")
         return self
 
     @property
@@ -234,12 +252,12 @@ class Inclusion(Model):
 class PlanDeclaration(Model):
     """What an entry says about a plan; the rest follows from the fingerprint. Axis order is (z, y, x)."""
 
-    channels: tuple[Name, ...] | None = None
-    spacing_mm: Literal["median", "native"] | tuple[float, float, float] = "median"
+    channels: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None
+    spacing_mm: Literal["median", "native"] | tuple[PositiveFloat, PositiveFloat, PositiveFloat] = "median"
     kernel: Literal["cubic", "linear", "nearest"] = "cubic"
     antialias: bool = True
-    patch_size: tuple[int, int, int] | None = None
-    inner_chunk: tuple[int, int, int] | None = None
+    patch_size: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
+    inner_chunk: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
     shard_mib: Annotated[int, Field(ge=1)] = 512
 
     def stated(self) -> dict[str, Any]:
@@ -292,8 +310,3 @@ class Entry(Model):
     def purposes(self) -> tuple[Purpose, ...]:
         supervised = any(group.labels for group in self.cases)
         return tuple(Purpose) if supervised else (Purpose.SELF_SUPERVISED,)
-
-
-class CatalogFile(Model):
-    format_version: Literal[1]
-    entries: tuple[Entry, ...]

@@ -1,15 +1,15 @@
 """Patient-level splits: frozen tables made on the connected components of the leakage graph.
 
 Two cases are joined when they are of one patient, and two patients when an entry declares that they are the same
-person (`overlaps`). A component lies on one side of a split as a whole, so nothing that touches a test patient can be
-trained on.
+person (`overlaps`) or when they have an image of the same voxels. A component lies on one side of a split as a whole,
+so nothing that touches a test patient can be trained on.
 """
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -26,12 +26,17 @@ Patient = tuple[str, str]
 
 @dataclass(frozen=True, kw_only=True)
 class SplitCase:
-    """A case to be split. labelled: only labelled components are dealt to val and test."""
+    """A case to be split.
+
+    labelled: only labelled components are dealt to val and test.
+    contents: digests of its images' voxels; cases that share one are one component, whatever their patients are called.
+    """
 
     entry: str
     case: str
     patient: str
     labelled: bool
+    contents: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,13 +127,38 @@ def components(cases: Iterable[SplitCase], entries: Iterable[Entry]) -> dict[Pat
             patient = parent[patient]
         return patient
 
+    def join(one: Patient, other: Patient) -> None:
+        one, other = find(one), find(other)
+        parent[max(one, other)] = min(one, other)
+
+    seen: dict[str, Patient] = {}
     for case in cases:
-        find((case.entry, case.patient))
+        patient = (case.entry, case.patient)
+        find(patient)
+        for content in case.contents:
+            join(patient, seen.setdefault(content, patient))
     for entry in entries:
         for overlap in entry.overlaps:
-            one, other = find((entry.id, overlap.patient)), find((overlap.entry, overlap.other_patient))
-            parent[max(one, other)] = min(one, other)
+            join((entry.id, overlap.patient), (overlap.entry, overlap.other_patient))
     return {patient: "/".join(find(patient)) for patient in list(parent)}
+
+
+def check_overlaps(patients: Mapping[str, Collection[str]], entries: Iterable[Entry]) -> None:
+    """Raise SplitError when an overlap names a patient that an entry does not have: it would join nothing.
+
+    patients: entry -> all its patients, of cases that are used and of those that are not.
+    """
+    for entry in entries:
+        for overlap in entry.overlaps:
+            for where, patient in ((entry.id, overlap.patient), (overlap.entry, overlap.other_patient)):
+                if where in patients and patient not in patients[where]:
+                    raise SplitError(
+                        "split.unknown_patient",
+                        where=f"{entry.id} overlaps",
+                        problem=f"{where} has no patient {patient!r}",
+                        details={"it has": ", ".join(sorted(patients[where])[:8])},
+                        action="Mend `overlaps` in the catalog entry.",
+                    )
 
 
 def check_no_leak(split: Split) -> None:

@@ -72,6 +72,10 @@ def parse_yaml(text: str, *, file: str) -> YamlDocument:
             data = builder.build(loader, node, ()) if node is not None else None
         finally:
             loader.dispose()
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        problem = Problem(file=file, line=line, entry=None, field="", message=f"not YAML: {error.reason}")
+        return YamlDocument(file=file, data=None, lines={}, problems=(problem,))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         message = " ".join(part for part in (error.context, error.problem) if part)
@@ -99,7 +103,11 @@ class _Builder:
             return self._mapping(loader, node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self.build(loader, item, (*path, number)) for number, item in enumerate(node.value)]
-        return loader.construct_object(node, deep=True)
+        try:
+            return loader.construct_object(node, deep=True)
+        except (ValueError, yaml.YAMLError) as error:
+            self._report(node, path, f"{node.value!r} cannot be understood: {error}")
+            return None
 
     def _mapping(self, loader: Any, node: Any, path: FieldPath) -> dict[Any, Any]:
         result: dict[Any, Any] = {}

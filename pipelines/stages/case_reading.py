@@ -10,7 +10,7 @@ import numpy as np
 
 from medshard.converters.geometry import canonical_volume, match_label_to_image
 from medshard.converters.reading import identify, read_header, read_image, read_mesh
-from medshard.converters.volume import Image, LabelLayer, Mesh, Rescale, Volume
+from medshard.converters.volume import Array, Image, LabelLayer, Mesh, Rescale, Volume
 from medshard.errors import CaseError
 from medshard.registry.layout import CaseFiles
 from medshard.registry.schema import CaseGroup, Entry, LabelSpec
@@ -93,7 +93,7 @@ def _read_layer(payload: CasePayload, layer: str) -> tuple[LabelLayer, bool]:
             action="Declare the layer as `soft`, or mend the layout.",
         )
     label = LabelLayer(
-        array=_smallest_unsigned(mask),
+        array=_label_values(mask, where=f"{payload.where} label {layer}"),
         affine=mask.affine,
         kind=spec.kind,
         classes=dict(spec.classes),
@@ -138,6 +138,13 @@ def decoders(payload: CasePayload, *, layers: Collection[str]) -> dict[str, str]
 
 
 def _soft_layer(payload: CasePayload, layer: str, spec: LabelSpec, maps: list[Image]) -> LabelLayer:
+    if any(image.array.ndim != 4 or image.array.shape[0] != 1 for image in maps):
+        raise CaseError(
+            "annotation.not_a_map",
+            where=f"{payload.where} label {layer}",
+            problem="a map of a soft layer has one channel and no time axis",
+            details={soft.concept: str(image.array.shape) for soft, image in zip(spec.maps, maps, strict=True)},
+        )
     shapes = {image.array.shape for image in maps}
     if len(shapes) > 1 or not all(np.allclose(image.affine, maps[0].affine, atol=1e-4) for image in maps):
         raise CaseError(
@@ -166,9 +173,22 @@ def _soft_layer(payload: CasePayload, layer: str, spec: LabelSpec, maps: list[Im
     )
 
 
-def _smallest_unsigned(mask: Image) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
-    """The mask in the smallest unsigned type that holds it; negative values keep their type and fail validation."""
-    low, high = int(mask.array.min()), int(mask.array.max())
-    if low < 0:
-        return mask.array
-    return mask.array.astype(np.min_scalar_type(high))
+def _label_values(mask: Image, *, where: str) -> Array:
+    """The values of a mask in the smallest unsigned type; negative ones keep their type and fail validation.
+
+    A mask with a scale factor in its header means the scaled values: they count when they are whole numbers.
+    """
+    array = mask.array
+    if not mask.rescale.is_identity:
+        scaled = mask.rescale.apply(array)
+        if not np.array_equal(scaled, np.rint(scaled)):
+            raise CaseError(
+                "annotation.scaled",
+                where=where,
+                problem="the header scales the mask to values that are no whole numbers",
+                details={"slope": mask.rescale.slope[0], "intercept": mask.rescale.intercept[0]},
+                action="Repair the header at the source.",
+            )
+        array = scaled.astype(np.int64)
+    low, high = int(array.min()), int(array.max())
+    return array if low < 0 else array.astype(np.min_scalar_type(high))

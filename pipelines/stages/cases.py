@@ -33,6 +33,11 @@ from medshard.registry.store.records import CaseRecord, record_key
 
 STAGE = "cases"
 
+# Modalities that DICOM and the catalog call by the same code.
+COMPARED = frozenset({"CT", "MR", "PT", "US"})
+# DICOM objects that may have pixels and are no scans (PS3.3 C.7.3.1.1.1).
+NOT_SCANS = frozenset({"SEG", "RTDOSE", "RTIMAGE", "RTSTRUCT", "RTPLAN", "SR", "PR", "KO", "REG", "DOC", "PLAN"})
+
 
 def build_cases(context: Context, raw: StageResult | None = None) -> StageResult:
     """Validate every case that the layout finds.
@@ -75,7 +80,7 @@ def validate_case(job: CaseJob[CasePayload]) -> CaseRecord:
     payload = job.payload
     images, warnings = _image_facts(payload)
     meshes = {name: _mesh_facts(payload, name, paths) for name, paths in payload.case.meshes.items()}
-    faults = [*_known_defects(payload), *_size_faults(payload, images)]
+    faults = [*_known_defects(payload), *_size_faults(payload, images), *_modality_faults(payload, images)]
     labels: dict[str, Any] = {}
     for layer, spec in payload.group.labels.items():
         labels[layer], layer_faults, layer_warnings = _label_facts(payload, layer, spec)
@@ -89,7 +94,6 @@ def validate_case(job: CaseJob[CasePayload]) -> CaseRecord:
         "subject": payload.group.subject,
         "modality": payload.group.modality.value,
         "group": (payload.group.group or payload.entry.groups[0]).value,
-        "case_group": payload.case.group,
         "images": images,
         "labels": labels,
         "meshes": meshes,
@@ -144,10 +148,18 @@ def _image_facts(payload: CasePayload) -> tuple[dict[str, Any], list[str]]:
             "modality": header.modality,
             "trusted_geometry": header.trusted_geometry,
         }
-        stated = payload.group.images[name].modality or payload.group.modality
-        if header.modality is not None and header.modality != stated.value:
-            warnings.append(f"image {name}: the header says {header.modality}, the catalog {stated.value}")
     return facts, warnings
+
+
+def _modality_faults(payload: CasePayload, images: dict[str, Any]) -> list[Fault]:
+    """A header that says CT where the catalog says MR is a wrong entry or a wrong file; either way it is not used."""
+    faults = []
+    for name, image in images.items():
+        stated = (payload.group.images[name].modality or payload.group.modality).value
+        found = image["modality"]
+        if found in NOT_SCANS or (found in COMPARED and stated in COMPARED and found != stated):
+            faults.append(inclusion.wrong_modality(name, stated, found))
+    return faults
 
 
 def _mesh_facts(payload: CasePayload, name: str, paths: tuple[str, ...]) -> dict[str, Any]:
@@ -176,7 +188,9 @@ def _label_facts(payload: CasePayload, layer: str, spec: LabelSpec) -> tuple[dic
         facts = {"present": True, "usable": False, "error": str(error)}
         return facts, [inclusion.bad_label(layer, error.code, error.problem)], []
     counts = _class_counts(label.array, spec)
-    unknown = [value for value in counts if value != 0 and value not in spec.concepts]
+    # The values of an instance layer are numbers of instances, not of classes.
+    known = counts if spec.kind == "instance" else spec.concepts
+    unknown = [value for value in counts if value < 0 or (value != 0 and value not in known)]
     faults = []
     if unknown and payload.entry.inclusion.label_values_must_be_known:
         faults.append(inclusion.unknown_values(layer, unknown, spec.concepts))
@@ -245,7 +259,7 @@ def _duplicate(context: Context, case: str) -> CaseRecord:
     error = CaseError(
         "layout.duplicate_case",
         where=f"{context.entry.id}/{case}",
-        problem="two groups of cases make this name",
+        problem="two sets of files make this name",
         action="Make the `case` templates tell them apart.",
     )
     key = record_key(

@@ -65,7 +65,7 @@ def _freeze_plan(
     plan = resolve_plan(name, context.entry.id, declaration.stated(), facts)
     head = current_head(context, STAGE)
     frozen = head.attachments.get(f"plan-{name}") if head else None
-    if frozen and read_plan(context.store, frozen).recipe_digest == plan.recipe_digest:
+    if frozen and context.store.has(frozen) and read_plan(context.store, frozen).recipe_digest == plan.recipe_digest:
         return frozen
     return context.store.publish_bytes(canonical_json(plan.to_json()), ".plan.json")
 

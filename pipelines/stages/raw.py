@@ -145,7 +145,11 @@ def _source_job(context: Context, number: int, source: Source) -> CaseJob[Source
     identity = ACQUIRERS[source.kind].identity(source, base)
     name = f"{number:02d}-{source.kind}"
     key = record_key(
-        stage=STAGE, code_version=CODE_VERSIONS[STAGE], entry=context.entry.id, case=name, parameters=identity
+        stage=STAGE,
+        code_version=CODE_VERSIONS[STAGE],
+        entry=context.entry.id,
+        case=name,
+        parameters={"identity": identity, "into": source.into},
     )
     record = CaseRecord(
         stage=STAGE,

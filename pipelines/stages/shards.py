@@ -25,6 +25,7 @@ from medshard.pipelines.stages.stage import (
     publish_stage,
     run_jobs,
 )
+from medshard.registry.schema import Entry
 from medshard.registry.store.digests import canonical_json
 from medshard.registry.store.manifests import read_manifest, require_head
 from medshard.registry.store.objects import ObjectRef, Store
@@ -55,24 +56,11 @@ def build_shards(context: Context, plan_name: str = "default", fingerprint: Stag
     Shards are written once. Samples that a current shard holds already stay where they are; new ones go to new shards.
     Raises CatalogError[plan.unknown].
     """
-    if plan_name not in context.entry.plans:
-        raise CatalogError(
-            "plan.unknown",
-            where=f"{context.entry.id}@{plan_name}",
-            problem="the entry has no plan of this name",
-            details={"it has": ", ".join(context.entry.plans)},
-            action="Declare it under `plans`.",
-        )
+    require_plan(context.entry, plan_name)
     fingerprint = fingerprint or build_fingerprint(context)
     started = time.monotonic()
     if not fingerprint.manifest.good:
-        raise MedshardError(
-            "stage.no_cases",
-            where=f"{context.entry.id}/{STAGE}",
-            problem="no case is left to be sharded",
-            details=_reasons(fingerprint),
-            action="The stages before say why each case was excluded.",
-        )
+        raise _nothing_left(context, fingerprint.manifest.records)
     plan_ref = fingerprint.head.attachments[f"plan-{plan_name}"]
     plan = read_plan(context.store, plan_ref)
     volumes = read_manifest(context.store, require_head(context.store, context.entry.id, "volumes").manifest)
@@ -88,6 +76,8 @@ def build_shards(context: Context, plan_name: str = "default", fingerprint: Stag
         is_finished=lambda record: record.error is not None or record.key in held or context.store.has(_piece(record)),
     )
     good = [record for record in records if record.error is None]
+    if not good:
+        raise _nothing_left(context, records)
     current = {record.key for record in good}
     kept = [shard for shard in packed if current & set(shard.keys)]
     shards = kept + _pack(context, plan, [record for record in good if record.key not in held])
@@ -107,8 +97,26 @@ def build_shards(context: Context, plan_name: str = "default", fingerprint: Stag
     return result
 
 
-def _reasons(result: StageResult) -> dict[str, str]:
-    return {record.case: str((record.error or {}).get("problem")) for record in result.excluded[:5]}
+def require_plan(entry: Entry, name: str) -> None:
+    """Raise CatalogError[plan.unknown] for a plan that the entry does not declare."""
+    if name not in entry.plans:
+        raise CatalogError(
+            "plan.unknown",
+            where=f"{entry.id}@{name}",
+            problem="the entry has no plan of this name",
+            details={"it has": ", ".join(entry.plans)},
+            action="Declare it under `plans`.",
+        )
+
+
+def _nothing_left(context: Context, records: Sequence[CaseRecord]) -> MedshardError:
+    return MedshardError(
+        "stage.no_cases",
+        where=f"{context.entry.id}/{STAGE}",
+        problem="no case is left to be sharded",
+        details={record.case: (record.error or {}).get("problem") for record in records[:5]},
+        action="Mend the entry or its source; the other stages say more about each case.",
+    )
 
 
 def resample_case(job: CaseJob[SamplePayload]) -> CaseRecord:
@@ -192,7 +200,7 @@ def _piece(record: CaseRecord) -> ObjectRef:
 def _packed_before(context: Context, plan_name: str) -> list[Shard]:
     """The shards of the current HEAD that are still there."""
     head = current_head(context, STAGE, plan_name)
-    if head is None:
+    if head is None or not context.store.has(head.attachments["packing"]):
         return []
     packing = json.loads(context.store.read_bytes(head.attachments["packing"]))
     shards = [Shard(ref=head.attachments[name], keys=tuple(keys)) for name, keys in packing["shards"].items()]

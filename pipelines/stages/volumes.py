@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from medshard.converters.canonical import write_volume
@@ -42,18 +43,30 @@ def build_volumes(context: Context, cases: StageResult | None = None) -> StageRe
     files = raw_files(context.store, raw)
     found = {case.case: case for case in discover(context.entry, list(files)).cases}
     fit = [record for record in cases.manifest.good if any(record.fit_for(purpose.value) for purpose in Purpose)]
-    gone = [record.case for record in fit if record.case not in found]
-    if gone:
-        raise StoreError(
-            "stage.outdated",
-            where=f"{context.entry.id}/cases",
-            problem="the layout has changed since the cases were validated",
-            details={"no longer found": ", ".join(gone[:5])},
-            action=f"Run: medshard build {context.entry.id}",
-        )
+    _refuse_other_files(context, fit, found, files)
     jobs = [_job(context, record, found[record.case], files) for record in fit]
     records, done = run_jobs(context, STAGE, jobs, convert_case)
     return publish_stage(context, STAGE, records, started=started, done=done)
+
+
+def _refuse_other_files(
+    context: Context, cases: list[CaseRecord], found: Mapping[str, CaseFiles], files: Mapping[str, RawFile]
+) -> None:
+    """What was validated is what is converted: the same cases, made of the same bytes."""
+    changed = [
+        record.case
+        for record in cases
+        if record.case not in found
+        or any(path not in files or files[path].sha256 != digest for path, digest in record.sources.items())
+    ]
+    if changed:
+        raise StoreError(
+            "stage.outdated",
+            where=f"{context.entry.id}/cases",
+            problem="the layout or the files have changed since the cases were validated",
+            details={"cases": ", ".join(changed[:5])},
+            action=f"Run: medshard build {context.entry.id}",
+        )
 
 
 def convert_case(job: CaseJob[ConvertPayload]) -> CaseRecord:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import shutil
 import stat
 import tarfile
@@ -52,7 +53,7 @@ def _open(archive: Path, *, where: str) -> Iterator[Members]:
         else:
             with tarfile.open(archive) as opened_tar:
                 yield _tar_members(opened_tar)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, RuntimeError, OSError) as error:
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, RuntimeError, OSError) as error:
         raise AcquisitionError(
             "archive.unreadable",
             where=where,

@@ -55,6 +55,13 @@ def _where(source: FolderSource) -> str:
 
 def _locate(source: FolderSource, base: Path) -> Path:
     path = (base / Path(source.path).expanduser()).resolve()
+    if path.is_dir() and source.sha256 is not None:
+        raise AcquisitionError(
+            "folder.sha256",
+            where=_where(source),
+            problem="`sha256` pins an archive, and this is a folder",
+            action="Pin its files under `files`.",
+        )
     if path.is_dir() or (path.is_file() and is_archive(path)):
         return path
     problem = "the file is not a zip or tar archive" if path.is_file() else "there is no such folder or archive"
@@ -68,17 +75,16 @@ def _locate(source: FolderSource, base: Path) -> Path:
 
 
 def _selected(source: FolderSource, folder: Path) -> list[str]:
-    seen = []
-    for path in tree_files(folder):
-        if not path.resolve().is_relative_to(folder):
+    for path in folder.rglob("*"):
+        if path.is_symlink() and not (path.is_file() and path.resolve().is_relative_to(folder)):
             raise AcquisitionError(
                 "folder.link",
                 where=_where(source),
-                problem="a link points out of the folder",
-                details={"link": path, "to": path.resolve()},
-                action="Replace the link by the file.",
+                problem="a link leads to a folder, out of the source, or nowhere",
+                details={"link": path.relative_to(folder), "to": path.readlink()},
+                action="Replace the link by the files, or name the folder that it leads to as a source of its own.",
             )
-        seen.append(path.relative_to(folder).as_posix())
+    seen = [path.relative_to(folder).as_posix() for path in tree_files(folder)]
     names = select(seen, source.include)
     require_selection(names, source.include, where=_where(source), seen=seen)
     return names

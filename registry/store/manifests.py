@@ -98,13 +98,14 @@ def require_head(store: Store, entry: str, stage: str, plan: str | None = None) 
     """The HEAD of a stage; StoreError when the stage was never built."""
     head = read_head(store, entry, stage, plan)
     if head is None:
+        command = f"medshard build {entry}" + (f" --plan {plan}" if plan else "")
         name = f"{entry}/{stage}" + (f"@{plan}" if plan else "")
         raise StoreError(
             "stage.not_built",
             where=name,
             problem="this stage has not been built in this store",
             details={"store": store.root},
-            action=f"Run: medshard build {entry} --to {stage} --root {store.root}",
+            action=f"Build it first: {command} --root {store.root}",
         )
     return head
 

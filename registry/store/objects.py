@@ -7,7 +7,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -78,6 +78,13 @@ class Store:
                     action="Name the store with --root or MEDSHARD_ROOT, or run `medshard build` first.",
                 )
             # The drafts of builders that create the same store at this moment, or died doing so, do no harm.
+            if root.exists() and not root.is_dir():
+                raise StoreError(
+                    "store.not_a_store",
+                    where=str(root),
+                    problem="this is a file, not a folder",
+                    action="Name a folder with --root.",
+                )
             if root.exists() and any(not path.name.startswith(f".{marker.name}.") for path in root.iterdir()):
                 raise StoreError(
                     "store.not_a_store",
@@ -85,7 +92,7 @@ class Store:
                     problem="the folder has other files in it and is not a medshard store",
                     action="Name an empty or a new folder with --root.",
                 )
-            root.mkdir(parents=True, exist_ok=True)
+            _make_root(root)
             write_atomically(marker, canonical_json({"format_version": FORMAT_VERSION}) + b"\n")
         check_format_version(read_json(marker), where=str(marker))
         return cls(root.resolve())
@@ -102,7 +109,8 @@ class Store:
         return self.root / "objects" / ref.digest[:2] / f"{ref.digest}{ref.suffix}"
 
     def has(self, ref: ObjectRef) -> bool:
-        return self.path(ref).exists()
+        """Whether the object is there; a tree without its listing is not."""
+        return self.path(ref).exists() and (ref.kind == "file" or self._listing_path(ref).exists())
 
     def publish_file(self, source: Path, suffix: str) -> ObjectRef:
         """Move a finished file of this store's scratch into place, and return its name."""
@@ -164,13 +172,14 @@ class Store:
                 _expect(member, "of nothing: the file was not published", sha256_file(member))
 
     def remove(self, ref: ObjectRef) -> None:
-        """Remove a temporary object, such as a piece that has been packed into a shard. Absent is fine."""
-        path = self.path(ref)
-        if ref.kind == "file":
-            path.unlink(missing_ok=True)
-            return
-        shutil.rmtree(path, ignore_errors=True)
-        self._listing_path(ref).unlink(missing_ok=True)
+        """Remove a temporary object, such as a piece that has been packed into a shard. Absent is fine.
+
+        It is moved away first: a half-removed tree must never pass for the whole one.
+        """
+        with self.scratch() as scratch, suppress(FileNotFoundError):
+            self.path(ref).rename(scratch / "removed")
+        if ref.kind == "tree":
+            self._listing_path(ref).unlink(missing_ok=True)
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
@@ -197,8 +206,21 @@ class Store:
             "object.missing",
             where=str(self.path(ref)),
             problem="an object that a record names is not there",
-            action="Build the stage again; it makes what is missing.",
+            action="Build the entry again; it makes what is missing.",
         )
+
+
+def _make_root(root: Path) -> None:
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            "store.unwritable",
+            where=str(root),
+            problem="the folder of the store cannot be made",
+            details={"system": error},
+            action="Name a folder that you may write to with --root.",
+        ) from error
 
 
 def write_atomically(path: Path, data: bytes, *, drafts: Path | None = None) -> None:
@@ -291,5 +313,5 @@ def _expect(path: Path, expected: str, found: str) -> None:
             where=str(path),
             problem="the bytes are not those that were published",
             details={"expected": f"sha256 {expected}", "found": found},
-            action="Remove it and build the stage again.",
+            action="Remove the whole object (the file or folder named by its digest) and build the entry again.",
         )

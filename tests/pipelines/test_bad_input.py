@@ -10,9 +10,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from medshard.errors import AcquisitionError, CatalogError
-from medshard.pipelines.build import build
-from medshard.pipelines.stages.stage import StageResult
+from medshard.errors import AcquisitionError, CatalogError, StoreError
+from medshard.pipelines.build import build, build_stage
+from medshard.pipelines.stages.stage import Context, StageResult
+from medshard.registry import Catalog
 from medshard.registry.store import Store
 from medshard.registry.store.records import CaseRecord
 
@@ -160,3 +161,62 @@ def test_when_no_case_is_left_the_chain_says_so(scans: Any, store: Store) -> Non
         truncate(scans.image(case))
     with pytest.raises(Exception, match="stage.no_cases"):
         results_of(scans, store)
+
+
+def test_a_scaled_mask_means_its_scaled_values(scans: Any, store: Store) -> None:
+    mask = nib.load(scans.mask("p2"))
+    scaled = nib.Nifti1Image(np.asarray(mask.dataobj), mask.affine)
+    scaled.header.set_slope_inter(2.0, 0.0)
+    nib.save(scaled, scans.mask("p2"))
+    assert nib.load(scans.mask("p2")).dataobj.slope == 2.0
+    bad = record(results_of(scans, store)["cases"])
+    assert bad.verdicts["supervised"] == ["annotation.unknown_values"]
+    assert "values 2" in bad.facts["faults"][0]["reason"]
+
+
+def test_two_images_for_one_path_are_refused(scans: Any, store: Store) -> None:
+    (scans.folder / "p2_t1.copy.nii.gz").write_bytes(scans.image("p1").read_bytes())
+    text = scans.catalog_file.read_text().replace('"{case}_t1.nii.gz"', '"{case}_t1*.nii.gz"')
+    scans.catalog_file.write_text(text)
+    error = record(results_of(scans, store)["cases"]).error
+    assert error is not None
+    assert error["code"] == "read.several_images"
+
+
+def test_a_header_of_another_modality_is_not_used(tmp_path: Path, store: Store) -> None:
+    text = """\
+format_version: 1
+entries:
+  - id: wrong
+    title: A CT that the entry calls MR, and an object that is no scan
+    description: Wrong on purpose.
+    version: "1"
+    groups: [mixed]
+    modalities: [MR]
+    tasks: [self-supervised]
+    dimensions: [3]
+    licence: {id: MIT}
+    access: {kind: open}
+    maturity: described
+    acquisition:
+      - {kind: package, package: pydicom, include: ["*/CT_small.dcm", "*/MR_small.dcm", "*/rtdose.dcm"]}
+    cases:
+      - {case: "{name}", modality: MR, images: {image: {path: "pydicom/data/test_files/{name}.dcm"}}}
+    inclusion: {most_excluded: 1.0}
+"""
+    (tmp_path / "wrong.yaml").write_text(text)
+    catalog = Catalog.load([tmp_path / "wrong.yaml"])
+    results = {result.stage: result for result in build(store, "wrong", catalog=catalog)}
+    for case in ("CT_small", "rtdose"):
+        assert record(results["cases"], case).verdicts["self-supervised"] == ["image.modality"]
+    assert [found.case for found in results["shards"].manifest.good] == ["MR_small"]
+
+
+def test_volumes_refuse_files_that_were_not_validated(scans: Any, store: Store) -> None:
+    build(store, "crops", catalog=scans.catalog, to="cases")
+    context = Context(store=store, catalog=scans.catalog, entry=scans.catalog.entry("crops"))
+    validated = build_stage(context, "cases", before=build_stage(context, "raw"))
+    scans.add("p2", (91, 91, 61))
+    build_stage(context, "raw")
+    with pytest.raises(StoreError, match=r"stage.outdated(.|\n)*p2"):
+        build_stage(context, "volumes", before=validated)

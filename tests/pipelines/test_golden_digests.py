@@ -16,11 +16,11 @@ from medshard.registry.store.digests import sha256_json
 
 GOLDEN: dict[tuple[str, str], str] = {
     ("raw", "1"): "aa35d96223107c83f5d42059837b1ab86a3cef135cd76001e26c28fff2bc5666",
-    ("cases", "1"): "6b79a5a682546f820dd4b7a3d7eaae143ebd1f5e8baffa480eda3ec4e7f96ffc",
+    ("cases", "1"): "98ad571de9def2a1cb9656756578cd95c92de01443ecf643bf49a52651c4009c",
     ("volumes", "1"): "f9b5cf0ca0075c818df7cbeefbcb7f938778e4b69b81c125f070322f23053f7f",
     ("fingerprint", "1"): "377ea701258f0d19d8d8080aeda5ccf839fac7500c13c08b4d504915cd4ba820",
     ("shards", "1"): "33b2bbd43c431c8ee43381aba686ee39b719a63a98acc481fb5164febd64b1da",
-    ("shard file", "1"): "83794a83db10af69b3f1ea112e2606e5db95375d1e92fe6d341ac6a88cdd2a12",
+    ("shard file", "1"): "f0649fdcbd918a9d56638fad461533e222a0098c00572dbd364768242b3190aa",
 }
 
 

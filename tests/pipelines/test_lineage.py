@@ -115,3 +115,22 @@ def test_the_command_prints_files_digests_and_licences(shard: Path) -> None:
         "p1_t1.nii.gz",
         "p4_mask.nii.gz",
     }
+
+
+def test_a_raw_tree_that_is_gone_does_not_verify(shard: Path, store: Store) -> None:
+    shutil.rmtree(where(store, "crops", "raw")[0])
+    with pytest.raises(StoreError, match=r"object.missing"):
+        verify(trace(shard), store)
+
+
+def test_a_torn_shard_is_called_corrupt(shard: Path) -> None:
+    shard.write_bytes(shard.read_bytes()[:-100])
+    with pytest.raises(StoreError, match=r"object.corrupt"):
+        trace(shard)
+
+
+def test_the_licence_is_that_of_the_shard_not_of_a_later_catalog(scans: Any, shard: Path, store: Store) -> None:
+    text = scans.catalog_file.read_text().replace("LicenseRef-MNI-ICBM152", "CC0-1.0")
+    scans.catalog_file.write_text(text)
+    build(store, "crops", catalog=scans.catalog)
+    assert trace(shard).entries["crops"]["licence"]["id"] == "LicenseRef-MNI-ICBM152"

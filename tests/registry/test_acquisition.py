@@ -159,3 +159,15 @@ def test_links_and_case_clashes_in_a_tar_are_refused(tmp_path: Path) -> None:
                 archive.addfile(other, io.BytesIO(b""))
         with pytest.raises(AcquisitionError, match="archive.unsafe"):
             unpack(tmp_path / f"{bad}.tar", tmp_path / "out", include=("*",), where="test")
+
+
+def test_a_link_to_a_folder_is_refused_rather_than_passed_over(tmp_path: Path, scans: Path) -> None:
+    (tmp_path / "more").mkdir()
+    (scans / "more").symlink_to(tmp_path / "more")
+    with pytest.raises(AcquisitionError, match="folder.link"):
+        ACQUIRERS["folder"].identity(FolderSource(kind="folder", path="scans"), tmp_path)
+
+
+def test_a_digest_for_a_plain_folder_is_refused_rather_than_ignored(tmp_path: Path, scans: Path) -> None:
+    with pytest.raises(AcquisitionError, match="folder.sha256"):
+        ACQUIRERS["folder"].identity(FolderSource(kind="folder", path="scans", sha256="0" * 64), tmp_path)

@@ -143,3 +143,43 @@ def test_a_catalog_file_that_is_not_there_is_a_problem_not_a_crash(tmp_path: Pat
 def test_a_newer_format_is_refused(tmp_path: Path) -> None:
     (problem,) = catalog_of(tmp_path, GOOD.replace("format_version: 1", "format_version: 2")).problems
     assert (problem.field, problem.line) == ("format_version", 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "says"),
+    [
+        ("", 1, "the file is empty"),
+        ("format_version: 1\nentries:\n  - id: x\n    version: 2024-13-01\n", 4, "cannot be understood"),
+        ("format_version: 1\nentries:\n  - id: !!int abc\n", 3, "cannot be understood"),
+        ("format_version: 1\nentries: [\x07]\n", 2, "not YAML"),
+        ("format_version: 1\nentries: [1]\n", 2, "valid dictionary"),
+        ("- just\n- a list\n", 1, "list of `entries`"),
+    ],
+)
+def test_a_file_that_is_no_catalog_is_a_problem_with_a_line(tmp_path: Path, text: str, line: int, says: str) -> None:
+    problem = catalog_of(tmp_path, text).problems[0]
+    assert says in problem.message
+    assert problem.line == line
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("classes: {1: liver}", "classes: {1: liver}, examined: [spleen]", "not among the classes"),
+        ("classes: {1: liver}", "classes: {-1: liver}", "from 1"),
+        (
+            "maturity: described",
+            "maturity: described\n    plans: {default: {patch_size: [0, 64, 64]}}",
+            "greater than 0",
+        ),
+        (
+            "maturity: described",
+            "maturity: described\n    reencode: [{source: a, to: dicom-series, folder: ../../x, description: x}]",
+            "below the acquired tree",
+        ),
+    ],
+)
+def test_values_that_cannot_work_are_refused(tmp_path: Path, old: str, new: str, says: str) -> None:
+    problems = catalog_of(tmp_path, GOOD.replace(old, new, 1)).problems
+    assert len(problems) == 1
+    assert says in problems[0].message

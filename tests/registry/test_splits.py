@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from medshard.errors import SplitError
 from medshard.registry import Catalog
 from medshard.registry.schema import Entry
-from medshard.registry.splits import Split, SplitCase, SplitRow, check_no_leak, components, make_split
+from medshard.registry.splits import (
+    Split,
+    SplitCase,
+    SplitRow,
+    check_no_leak,
+    check_overlaps,
+    components,
+    make_split,
+)
 
 THIRDS = {"train": 0.6, "val": 0.2, "test": 0.2}
 
@@ -102,3 +110,20 @@ def test_too_few_patients_are_refused() -> None:
 def test_shares_that_make_no_sense_are_refused(fractions: dict[str, float]) -> None:
     with pytest.raises(SplitError, match="split.fractions"):
         make_split([case("a", "c1", "p1")], entries=[], fractions=fractions, seed=0)
+
+
+def test_the_same_voxels_under_two_names_are_one_component() -> None:
+    cases = [
+        SplitCase(entry="a", case="c1", patient="p1", labelled=True, contents=("x",)),
+        SplitCase(entry="b", case="c9", patient="p9", labelled=True, contents=("y", "x")),
+        SplitCase(entry="b", case="c8", patient="p8", labelled=True, contents=("z",)),
+    ]
+    found = components(cases, [])
+    assert found["a", "p1"] == found["b", "p9"]
+    assert found["b", "p8"] != found["b", "p9"]
+
+
+def test_an_overlap_with_a_patient_that_nobody_has_is_refused(public: list[Entry]) -> None:
+    check_overlaps({"pyradiomics-cases": {"breast1", "lung2"}, "pydicom-samples": {"lung2"}}, public)
+    with pytest.raises(SplitError, match=r"split.unknown_patient(.|\n)*pyradiomics-cases has no patient 'lung2'"):
+        check_overlaps({"pyradiomics-cases": {"breast1"}, "pydicom-samples": {"lung2"}}, public)

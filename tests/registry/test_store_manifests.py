@@ -124,7 +124,7 @@ def test_plans_of_one_stage_live_side_by_side(store: Store) -> None:
 def test_a_stage_that_was_never_built_says_how_to_build_it(store: Store) -> None:
     with pytest.raises(StoreError, match=r"stage\.not_built") as refusal:
         require_head(store, "demo", "volumes")
-    assert "medshard build demo --to volumes" in refusal.value.action
+    assert "medshard build demo --root" in refusal.value.action
 
 
 def test_a_head_of_a_newer_format_is_refused(store: Store) -> None:
