@@ -56,8 +56,10 @@ def test_a_lease_is_given_back_after_an_error(store: Store) -> None:
 
 
 def test_leases_of_different_stages_do_not_exclude_each_other(store: Store) -> None:
-    with hold_lease(store, "demo/volumes"), hold_lease(store, "demo/shards", wait_s=0.0):
-        pass
+    with hold_lease(store, "demo/volumes") as one, hold_lease(store, "demo/shards", wait_s=0.0) as other:
+        assert one.path != other.path
+        assert one.path.exists()
+        assert other.path.exists()
 
 
 def test_a_live_lease_times_out_and_names_its_holder(store: Store) -> None:
@@ -95,8 +97,8 @@ def test_the_lease_of_a_dead_process_is_taken_at_once(store: Store) -> None:
 def test_a_process_number_that_was_handed_out_again_is_not_mistaken_for_the_holder(store: Store) -> None:
     host, number, start = processes.this_process().rsplit(".", 2)
     leave_lease(store, "demo--volumes", holder=f"{host}.{number}.{int(start) - 1}-abcd")
-    with hold_lease(store, "demo/volumes", wait_s=0.0):
-        pass
+    with hold_lease(store, "demo/volumes", wait_s=0.0) as lease:
+        assert lease.path.read_text() == lease.holder
 
 
 def test_a_lease_of_another_host_counts_until_it_expires(store: Store) -> None:

@@ -146,8 +146,9 @@ def test_numbers_that_json_does_not_have_are_refused(document: object) -> None:
 
 
 def test_untouched_objects_verify(store: Store) -> None:
-    store.verify(store.publish_bytes(b"voxels", ".bin"))
-    store.verify(tree(store, {"zarr.json": b"{}", "c/0": b"voxels"}))
+    for ref in (store.publish_bytes(b"voxels", ".bin"), tree(store, {"zarr.json": b"{}", "c/0": b"voxels"})):
+        store.verify(ref)
+        assert store.has(ref)
 
 
 def test_a_flipped_bit_in_a_file_is_found(store: Store) -> None:

@@ -155,6 +155,8 @@ def test_a_criterion_that_is_not_blocking_refuses_nothing(labelled: Entry, store
     lenient = labelled.model_copy(update={"inclusion": Inclusion(blocking=())})
     publish(store, lenient, manifest(record("a", error="format.unknown")))
     refuse_bad_input(store, lenient)
+    with pytest.raises(CatalogError, match="inclusion.blocked"):
+        refuse_bad_input(store, labelled)
 
 
 def publish(store: Store, entry: Entry, cases: Manifest) -> None:
