@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import struct
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +51,7 @@ def read(files: Files) -> Mesh:
     try:
         import trimesh  # noqa: PLC0415
     except ImportError as error:
-        raise MissingExtraError(
-            "mesh.not_installed",
-            where=path.name,
-            problem="reading meshes needs trimesh",
-            action="pip install medshard[mesh]",
-        ) from error
+        raise _not_installed(path.name) from error
     kind = _kind(path)
     content = path.read_bytes()
     loaded: Any = trimesh.load_mesh(
@@ -99,7 +95,20 @@ def _one_surface(content: bytes) -> bytes:
 
 
 def decoders() -> dict[str, str]:
-    return installed_versions("trimesh", "numpy")
+    """Raises MissingExtraError[mesh.not_installed] without trimesh."""
+    try:
+        return installed_versions("trimesh", "numpy")
+    except PackageNotFoundError as error:
+        raise _not_installed("mesh") from error
+
+
+def _not_installed(where: str) -> MissingExtraError:
+    return MissingExtraError(
+        "mesh.not_installed",
+        where=where,
+        problem="reading meshes needs trimesh",
+        action="pip install medshard[mesh]",
+    )
 
 
 def _kind(path: Path) -> str | None:
