@@ -1,1 +1,1 @@
-
+"""Source files -> volumes -> samples -> shards: formats, geometry, canonical Zarr, plans, resampling, packing."""

@@ -1,0 +1,1 @@
+"""One module per file format, each exporting a `FORMAT`; medshard.converters.reading finds the right one by content."""
