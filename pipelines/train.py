@@ -8,7 +8,6 @@ from types import MappingProxyType
 
 from medshard.errors import CatalogError
 from medshard.registry.catalog import Catalog
-from medshard.registry.schema import Entry
 from medshard.registry.splits import Split, SplitCase, check_overlaps, make_split
 from medshard.registry.store.leases import hold_lease
 from medshard.registry.store.manifests import (
@@ -67,15 +66,10 @@ def build_split(store: Store, recipe: Recipe, catalog: Catalog) -> Head:
     ]
     contents = {entry: _image_digests(store, entry) for entry in recipe.all_entries}
     cases = [_split_case(record, recipe, contents[record.entry].get(record.case, ())) for record in records]
-    entries = entries_that_may_overlap(catalog)
+    entries = list(catalog)  # all of them: two data sets may share a patient through a third one
     check_overlaps(_known_patients(store, recipe), entries)
     split = make_split(cases, entries=entries, fractions=recipe.split.fractions.model_dump(), seed=recipe.split.seed)
     return _publish_split(store, recipe, split, records)
-
-
-def entries_that_may_overlap(catalog: Catalog) -> list[Entry]:
-    """All entries: two data sets may share a patient through a third one."""
-    return list(catalog)
 
 
 def build_training_stage(store: Store, recipe: Recipe, stage: str, *, progress: bool = False) -> Head:

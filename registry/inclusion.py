@@ -6,7 +6,7 @@ training and leaves it as good as any for pretraining.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from medshard.registry.vocabulary import Criterion, Purpose
@@ -106,13 +106,6 @@ def verdicts(faults: Iterable[Fault]) -> dict[str, list[str]]:
     """purpose -> the codes that speak against it; an empty list is a yes."""
     found = list(faults)
     return {purpose.value: [fault.code for fault in found if purpose in fault.against] for purpose in Purpose}
-
-
-def count_by_criterion(faults: Iterable[Mapping[str, object]]) -> dict[str, int]:
-    counts = {criterion.value: 0 for criterion in Criterion}
-    for fault in faults:
-        counts[str(fault["criterion"])] += 1
-    return counts
 
 
 def _size(shape: Sequence[int]) -> str:
