@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
-from collections.abc import Iterable
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -14,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from medshard import __version__
+from medshard.cli_catalog import COMMANDS
 from medshard.errors import MedshardError
-from medshard.registry.vocabulary import Group, Modality, Task
 
 if TYPE_CHECKING:
     from medshard.pipelines.stages.stage import StageResult
@@ -52,86 +50,8 @@ def cli() -> None:
     """One catalog entry in, training-ready shards with a paper trail out."""
 
 
-@cli.command("list")
-@click.option(
-    "--group",
-    type=click.Choice([group.value for group in Group]),
-    help="Only entries of this group, such as brain or lesion.",
-)
-@click.option(
-    "--modality",
-    type=click.Choice([one.value for one in Modality], case_sensitive=False),
-    help="Only entries with this modality, such as CT.",
-)
-@click.option(
-    "--task", type=click.Choice([task.value for task in Task]), help="Only entries for this task, such as segmentation."
-)
-@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
-def list_entries(group: str | None, modality: str | None, task: str | None, as_json: bool) -> None:
-    """The data sets of the catalog, one a line."""
-    from medshard.registry import Catalog
-
-    catalog = Catalog.load()
-    chosen = [
-        entry
-        for entry in catalog
-        if (group is None or group in entry.groups)
-        and (modality is None or modality in entry.modalities)
-        and (task is None or task in entry.tasks)
-    ]
-    if as_json:
-        click.echo(json.dumps([entry.model_dump(mode="json") for entry in chosen], indent=2))
-        return
-    rows = [("id", "modality", "groups", "access", "licence", "maturity", "title")]
-    rows += [
-        (
-            entry.id,
-            ",".join(entry.modalities),
-            ",".join(entry.groups),
-            entry.access.kind.value,
-            entry.licence.id,
-            entry.maturity.value,
-            entry.title,
-        )
-        for entry in chosen
-    ]
-    _echo_table(rows)
-    for name, problems in catalog.invalid.items():
-        click.echo(f"{name}: not valid, {len(problems)} problem(s); `medshard check` shows them", err=True)
-
-
-@cli.command()
-@click.argument("entry_id", metavar="ID")
-@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
-def show(entry_id: str, as_json: bool) -> None:
-    """All that the catalog says of one data set."""
-    import yaml
-
-    from medshard.registry import Catalog
-
-    catalog = Catalog.load()
-    entry = catalog.entry(entry_id)
-    document = entry.model_dump(mode="json", exclude_defaults=not as_json)
-    if as_json:
-        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
-        return
-    origin = catalog.origins[entry_id]
-    click.echo(f"# {origin.file.name}:{origin.line}")
-    click.echo(yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=110).rstrip())
-
-
-@cli.command()
-@click.argument("file", required=False, type=click.Path(path_type=Path))
-def check(file: Path | None) -> None:
-    """Validate FILE, or the catalog with its overlays: every problem with file, line and field."""
-    from medshard.registry import Catalog
-
-    catalog = Catalog.load([file]) if file else Catalog.load()
-    for problem in catalog.problems:
-        click.echo(str(problem))
-    click.echo(f"{len(catalog)} valid entries, {len(catalog.problems)} problems", err=True)
-    if catalog.problems:
-        sys.exit(1)
+for command in COMMANDS:
+    cli.add_command(command)
 
 
 @cli.command()
@@ -320,13 +240,6 @@ def _licence(licence: dict[str, Any] | None) -> str:
     if not licence:
         return "unknown"
     return f"{licence['id']} (commercial use {licence['commercial_use']}, redistribution {licence['redistribution']})"
-
-
-def _echo_table(rows: Iterable[tuple[str, ...]]) -> None:
-    rows = list(rows)
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 if __name__ == "__main__":

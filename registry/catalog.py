@@ -1,23 +1,26 @@
-"""The catalog: entries from YAML files, with the line of everything that is wrong in them."""
+"""The catalog: the valid entries of all its files, and everything that is wrong with the others."""
 
 from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from medshard.errors import CatalogError
+from medshard.registry.catalog_checks import check_entries
+from medshard.registry.catalog_reading import CatalogFile, read_catalog_file
+from medshard.registry.concepts import Vocabulary, load_concepts
+from medshard.registry.overlaps import OverlapGraph
+from medshard.registry.query import select
 from medshard.registry.schema import Entry
-from medshard.registry.yaml_lines import Problem, YamlDocument, read_yaml
+from medshard.registry.yaml_lines import Problem
 
 PUBLIC_CATALOG = Path(__file__).parent.parent / "catalog.yaml"
 OVERLAYS_VARIABLE = "MEDSHARD_CATALOG"
-FORMAT_VERSION = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,28 +38,35 @@ class Catalog:
     entries: Mapping[str, Entry]
     origins: Mapping[str, Origin]
     problems: tuple[Problem, ...] = ()
+    vocabulary: Vocabulary = field(default_factory=load_concepts)
 
     @classmethod
     def load(cls, files: Sequence[Path] | None = None) -> Catalog:
         """The public catalog and the overlays that MEDSHARD_CATALOG names, or just the given files.
 
-        Overlays add entries; an id that an earlier file has already is a problem, not a replacement.
+        Overlays add entries and concepts; an id or a paper's row that an earlier file has already is a problem, not a
+        replacement.
         """
-        entries: dict[str, Entry] = {}
-        origins: dict[str, Origin] = {}
-        problems: list[Problem] = []
-        for file in catalog_files() if files is None else files:
-            for item in _read_entries(file, problems):
-                if item.entry.id in entries:
-                    first = origins[item.entry.id]
-                    message = f"this id is taken by {first.file}:{first.line}"
-                    problems.append(
-                        Problem(file=str(file), line=item.line, entry=item.entry.id, field="id", message=message)
-                    )
-                    continue
-                entries[item.entry.id] = item.entry
-                origins[item.entry.id] = Origin(file=Path(file).resolve(), line=item.line)
-        return cls(dict(sorted(entries.items())), origins, tuple(problems))
+        read, vocabulary = _read_files(catalog_files() if files is None else files)
+        problems = [problem for file in read for problem in file.problems]
+        placed: dict[str, _Placed] = {}
+        for file in read:
+            for item in file.entries:
+                place = _Placed(item.entry, file, item.line)
+                first = placed.setdefault(item.entry.id, place)
+                if first is not place:
+                    problems.append(place.problem(("id",), f"this id is taken by {first.file.path}:{first.line}"))
+        broken: set[str] = set()
+        for entry, fault in check_entries({name: place.entry for name, place in placed.items()}, _ids_seen(problems)):
+            problems.append(placed[entry].problem(fault.field, fault.message))
+            broken.add(entry)
+        kept = {name: place for name, place in sorted(placed.items()) if name not in broken}
+        return cls(
+            {name: place.entry for name, place in kept.items()},
+            {name: Origin(file=Path(place.file.path).resolve(), line=place.line) for name, place in kept.items()},
+            tuple(problems),
+            vocabulary,
+        )
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(self.entries.values())
@@ -79,7 +89,7 @@ class Catalog:
                 },
                 action="Mend those lines; `medshard check` shows them all.",
             )
-        near = difflib.get_close_matches(entry_id, list(self.entries), n=3)
+        near = self._near(entry_id)
         raise CatalogError(
             "entry.unknown",
             where=entry_id,
@@ -87,6 +97,22 @@ class Catalog:
             details={"did you mean": ", ".join(near)} if near else {},
             action="`medshard list` prints the ids; MEDSHARD_CATALOG adds catalog files of your own.",
         )
+
+    def where(self, **conditions: object) -> tuple[Entry, ...]:
+        """The entries that meet all conditions, by id; `medshard.registry.query` explains them.
+
+        Raises CatalogError for an unknown condition or word, with the nearest ones.
+        """
+        return select(self.entries.values(), conditions, self.vocabulary)
+
+    def named(self, name: str) -> tuple[Entry, ...]:
+        """The entries of an id, a title, another name, or a name in the paper; case does not count."""
+        wanted = name.casefold()
+        return tuple(entry for entry in self if wanted in {known.casefold() for known in entry.all_names})
+
+    @cached_property
+    def overlaps(self) -> OverlapGraph:
+        return OverlapGraph.of(self)
 
     def folder(self, entry_id: str) -> Path:
         """The folder that relative paths of an entry start at."""
@@ -100,6 +126,11 @@ class Catalog:
             grouped.setdefault(problem.entry or f"{Path(problem.file).name}:{problem.line}", []).append(problem)
         return {name: tuple(problems) for name, problems in grouped.items()}
 
+    def _near(self, entry_id: str) -> list[str]:
+        by_name = {known.casefold(): entry.id for entry in self for known in entry.all_names}
+        found = difflib.get_close_matches(entry_id.casefold(), list(by_name), n=5)
+        return list(dict.fromkeys(by_name[name] for name in found))[:3]
+
 
 def catalog_files() -> list[Path]:
     """The public catalog and the overlays, in this order."""
@@ -108,95 +139,25 @@ def catalog_files() -> list[Path]:
 
 
 @dataclass(frozen=True)
-class _Located:
+class _Placed:
     entry: Entry
+    file: CatalogFile
     line: int
 
-
-def _read_entries(file: Path, problems: list[Problem]) -> Iterable[_Located]:
-    try:
-        document = read_yaml(file)
-    except (OSError, UnicodeDecodeError) as error:
-        problems.append(Problem(file=str(file), line=1, entry=None, field="", message=f"cannot be read: {error}"))
-        return
-    problems.extend(_name_entries(document))
-    if document.data is None:
-        if not document.problems:
-            problems.append(Problem(file=str(file), line=1, entry=None, field="", message="the file is empty"))
-        return
-    if fault := _document_fault(document):
-        problems.append(fault)
-        return
-    for number, raw in enumerate(document.data["entries"]):
-        line = document.line_of(("entries", number))
-        if any(problem.line >= line and _entry_of(document, problem.line) == number for problem in document.problems):
-            continue  # a duplicate key: what was meant is unknown, and it is reported above
-        try:
-            yield _Located(Entry.model_validate(raw), line)
-        except ValidationError as error:
-            problems.extend(_explain(document, number, raw, error))
+    def problem(self, field: tuple[Any, ...], message: str) -> Problem:
+        return self.file.problem(self.entry.id, self.line, field, message)
 
 
-def _document_fault(document: YamlDocument) -> Problem | None:
-    data = document.data
-    if not isinstance(data, dict) or not isinstance(data.get("entries"), list):
-        message = "a catalog file has `format_version: 1` and a list of `entries`"
-        return Problem(file=document.file, line=1, entry=None, field="", message=message)
-    if data.get("format_version") != FORMAT_VERSION:
-        message = f"expected {FORMAT_VERSION}, found {data.get('format_version')!r}"
-        line = document.line_of(("format_version",))
-        return Problem(file=document.file, line=line, entry=None, field="format_version", message=message)
-    if unknown := sorted(set(data) - {"format_version", "entries"}, key=str):
-        return Problem(
-            file=document.file,
-            line=document.line_of((unknown[0],)),
-            entry=None,
-            field=str(unknown[0]),
-            message="not a field of a catalog file; entries stand in the list `entries`",
-        )
-    return None
+def _read_files(paths: Sequence[Path]) -> tuple[list[CatalogFile], Vocabulary]:
+    """Each file with the concepts of those before it, so that an overlay may use and extend the public ones."""
+    vocabulary = load_concepts()
+    read = []
+    for path in paths:
+        read.append(read_catalog_file(path, vocabulary))
+        vocabulary = read[-1].vocabulary
+    return read, vocabulary
 
 
-def _explain(document: YamlDocument, number: int, raw: Any, error: ValidationError) -> Iterable[Problem]:
-    entry = raw.get("id") if isinstance(raw, dict) else None
-    faults = error.errors(include_url=False)
-    for fault in faults:
-        if fault["type"] == "too_short" and any(
-            other["loc"][: len(fault["loc"])] == fault["loc"] for other in faults if other is not fault
-        ):
-            continue  # a list whose only item is faulty counts as empty as well: that item is reported
-        loc = _without_union_tag(fault["loc"])
-        found = (
-            ""
-            if fault["type"] == "missing" or isinstance(fault["input"], dict | list)
-            else f" (found {fault['input']!r})"
-        )
-        yield Problem(
-            file=document.file,
-            line=document.line_of(("entries", number, *loc)),
-            entry=str(entry) if entry is not None else None,
-            field=".".join(str(part) for part in loc),
-            message=fault["msg"].removeprefix("Value error, ") + found,
-        )
-
-
-def _without_union_tag(loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
-    """pydantic puts the kind of a source between its number and its field; the file has no such level."""
-    return (*loc[:2], *loc[3:]) if loc[:1] == ("acquisition",) and len(loc) > 2 else loc
-
-
-def _entry_of(document: YamlDocument, line: int) -> int | None:
-    starts = [(document.line_of(("entries", number)), number) for number in range(len(document.data["entries"]))]
-    return max(((start, number) for start, number in starts if start <= line), default=(0, None))[1]
-
-
-def _name_entries(document: YamlDocument) -> Iterable[Problem]:
-    """Faults of the YAML itself, with the id of the entry they stand in where it can be told."""
-    for problem in document.problems:
-        entry, field = None, problem.field
-        if isinstance(document.data, dict) and isinstance(document.data.get("entries"), list):
-            number = _entry_of(document, problem.line)
-            raw = document.data["entries"][number] if number is not None else None
-            entry = str(raw["id"]) if isinstance(raw, dict) and "id" in raw else None
-            field = field.removeprefix(f"entries.{number}.")
-        yield Problem(file=problem.file, line=problem.line, entry=entry, field=field, message=problem.message)
+def _ids_seen(problems: Sequence[Problem]) -> frozenset[str]:
+    """Ids of entries that stand in a file but are not valid: what refers to them refers to something."""
+    return frozenset(problem.entry for problem in problems if problem.entry)

@@ -139,7 +139,8 @@ def components(cases: Iterable[SplitCase], entries: Iterable[Entry]) -> dict[Pat
             join(patient, seen.setdefault(content, patient))
     for entry in entries:
         for overlap in entry.overlaps:
-            join((entry.id, overlap.patient), (overlap.entry, overlap.other_patient))
+            for ours, theirs in overlap.patients.items():
+                join((entry.id, ours), (overlap.entry, theirs))
     return {patient: "/".join(find(patient)) for patient in list(parent)}
 
 
@@ -150,7 +151,8 @@ def check_overlaps(patients: Mapping[str, Collection[str]], entries: Iterable[En
     """
     for entry in entries:
         for overlap in entry.overlaps:
-            for where, patient in ((entry.id, overlap.patient), (overlap.entry, overlap.other_patient)):
+            ours = [(entry.id, patient) for patient in overlap.patients]
+            for where, patient in (*ours, *((overlap.entry, patient) for patient in overlap.patients.values())):
                 if where in patients and patient not in patients[where]:
                     raise SplitError(
                         "split.unknown_patient",

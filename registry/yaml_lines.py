@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 FieldPath = tuple[str | int, ...]
 
 DEEPEST = 40
+_TEXT = "tag:yaml.org,2002:str"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,23 +39,44 @@ class Problem:
 
 @dataclass(frozen=True, kw_only=True)
 class YamlDocument:
-    """A parsed document. lines: path of every field -> its line, counted from 1."""
+    """A parsed document. root: its node, which knows where everything stands; None when there is nothing."""
 
     file: str
     data: Any
-    lines: Mapping[FieldPath, int]
+    root: Any
     problems: tuple[Problem, ...]
 
     def line_of(self, path: tuple[Any, ...]) -> int:
-        """Line of a field, or of the nearest parent that stands in the file.
+        """Line of a field, counted from 1, or of the nearest parent that stands in the file."""
+        return self._walk(path)[1]
 
-        Validators name parts that are not in the file (the kind of a union, a missing field): those are passed over.
+    def known_part(self, path: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The path without what is not in the file, such as the kind of a union that a validator names.
+
+        The last part stays: it may be a field that is missing.
         """
-        known: FieldPath = ()
+        known = self._walk(path)[0]
+        return known if path[-1:] == known[-1:] else (*known, *path[-1:])
+
+    def _walk(self, path: tuple[Any, ...]) -> tuple[tuple[Any, ...], int]:
+        node, line, known = self.root, self.root.start_mark.line + 1 if self.root is not None else 1, []
         for part in path:
-            if (*known, part) in self.lines:
-                known = (*known, part)
-        return self.lines.get(known, 1)
+            found = _child(node, part)
+            if found is not None:
+                node, line = found
+                known.append(part)
+        return tuple(known), line
+
+
+def _child(node: Any, part: Any) -> tuple[Any, int] | None:
+    """The node below another one, and the line of its key."""
+    if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and 0 <= part < len(node.value):
+        return node.value[part], node.value[part].start_mark.line + 1
+    if isinstance(node, yaml.MappingNode):
+        for key, value in reversed(node.value):
+            if isinstance(key, yaml.ScalarNode) and (key.value == part or key.value == str(part)):
+                return value, key.start_mark.line + 1
+    return None
 
 
 def read_yaml(path: Path) -> YamlDocument:
@@ -75,27 +96,27 @@ def parse_yaml(text: str, *, file: str) -> YamlDocument:
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         problem = Problem(file=file, line=line, entry=None, field="", message=f"not YAML: {error.reason}")
-        return YamlDocument(file=file, data=None, lines={}, problems=(problem,))
+        return YamlDocument(file=file, data=None, root=None, problems=(problem,))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         message = " ".join(part for part in (error.context, error.problem) if part)
         problem = Problem(
             file=file, line=mark.line + 1 if mark else 1, entry=None, field="", message=f"not YAML: {message}"
         )
-        return YamlDocument(file=file, data=None, lines={}, problems=(problem,))
-    return YamlDocument(file=file, data=data, lines=builder.lines, problems=tuple(builder.problems))
+        return YamlDocument(file=file, data=None, root=None, problems=(problem,))
+    return YamlDocument(file=file, data=data, root=node, problems=tuple(builder.problems))
 
 
 class _Builder:
-    """Values of YAML nodes, with the line of each field and what the plain loader would pass over in silence."""
+    """Values of YAML nodes, and what the plain loader would pass over in silence."""
 
     def __init__(self, file: str) -> None:
         self._file = file
-        self.lines: dict[FieldPath, int] = {}
         self.problems: list[Problem] = []
 
     def build(self, loader: Any, node: Any, path: FieldPath) -> Any:
-        self.lines[path] = node.start_mark.line + 1
+        if node.tag == _TEXT:
+            return node.value
         if len(path) > DEEPEST:
             self._report(node, path, "fields are nested too deeply (does an anchor hold itself?)")
             return None
@@ -115,11 +136,10 @@ class _Builder:
             if not isinstance(key_node, yaml.ScalarNode):
                 self._report(key_node, path, "a key must be a single word or number")
                 continue
-            key = loader.construct_object(key_node, deep=True)
+            key = key_node.value if key_node.tag == _TEXT else loader.construct_object(key_node, deep=True)
             if key in result:
                 self._report(key_node, (*path, key), "this key stands here twice")
             result[key] = self.build(loader, value_node, (*path, key))
-            self.lines[(*path, key)] = key_node.start_mark.line + 1
         return result
 
     def _report(self, node: Any, path: FieldPath, message: str) -> None:

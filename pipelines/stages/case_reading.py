@@ -33,7 +33,7 @@ class CasePayload:
     def repair_header(self) -> bool:
         """Whether the entry lists this case as one whose label header may be overwritten with the image's."""
         return any(
-            defect.case == self.case.case and defect.action == "repair-header" for defect in self.entry.known_defects
+            defect.action == "repair-header" and defect.concerns(self.case.case) for defect in self.entry.known_defects
         )
 
     def locate(self, paths: tuple[str, ...]) -> list[Path]:

@@ -15,6 +15,7 @@ from medshard.converters.reading import read_header
 from medshard.errors import CaseError, CatalogError
 from medshard.pipelines.stages.case_reading import CasePayload, decoders, read_case_label
 from medshard.pipelines.stages.cases_table import cases_table
+from medshard.pipelines.stages.layout_support import refuse_unread_layout
 from medshard.pipelines.stages.raw import RawFile, build_raw, raw_files
 from medshard.pipelines.stages.stage import (
     CODE_VERSIONS,
@@ -44,6 +45,7 @@ def build_cases(context: Context, raw: StageResult | None = None) -> StageResult
 
     Raises CatalogError[layout.no_cases] when it finds none.
     """
+    refuse_unread_layout(context.entry)
     raw = raw or build_raw(context)
     started = time.monotonic()
     files = raw_files(context.store, raw.manifest)
@@ -112,7 +114,7 @@ def _known_defects(payload: CasePayload) -> list[Fault]:
     return [
         inclusion.listed_defect(defect.problem)
         for defect in payload.entry.known_defects
-        if defect.case == payload.case.case and defect.action == "exclude"
+        if defect.action == "exclude" and defect.concerns(payload.case.case)
     ]
 
 
@@ -226,10 +228,10 @@ def _job(context: Context, case: CaseFiles, files: Mapping[str, RawFile]) -> Cas
     used = {path: files[path] for path in sorted({*headers, *(data for found in headers.values() for data in found)})}
     sources = {path: file.sha256 for path, file in used.items()}
     parameters = {
-        "group": group.model_dump(mode="json"),
+        "group": group.model_dump(mode="json", exclude_defaults=True),
         "entry_group": entry.groups[0].value,
         "inclusion": entry.inclusion.model_dump(mode="json", include={"smallest_shape", "label_values_must_be_known"}),
-        "defects": [defect.model_dump(mode="json") for defect in entry.known_defects if defect.case == case.case],
+        "defects": [defect.model_dump(mode="json") for defect in entry.known_defects if defect.concerns(case.case)],
     }
     record = CaseRecord(
         stage=STAGE,

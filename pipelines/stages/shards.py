@@ -221,7 +221,7 @@ def _pack_one(context: Context, plan: Plan, records: Sequence[CaseRecord]) -> Sh
             "format_version": FORMAT_VERSION,
             "entry": entry.id,
             "version": entry.version,
-            "licence": entry.licence.model_dump(mode="json"),
+            "licence": _stated_terms(entry),
             "plan": plan.to_json(),
             "plan_digest": plan.digest,
             "samples": [
@@ -261,3 +261,9 @@ def _drop_pieces(store: Store, records: Sequence[CaseRecord]) -> None:
     """Pieces have done their service once the HEAD names the shards that they were packed into."""
     for record in records:
         store.remove(_piece(record))
+
+
+def _stated_terms(entry: Entry) -> dict[str, Any]:
+    """The licence without what the entry leaves empty."""
+    terms = entry.licence.model_dump(mode="json")
+    return {name: value for name, value in terms.items() if value or name not in {"url", "note"}}

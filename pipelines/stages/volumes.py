@@ -104,10 +104,10 @@ def _job(
     group = context.entry.cases[files_of_case.group]
     layers = tuple(layer for layer, facts in case.facts["labels"].items() if facts["usable"])
     parameters = {
-        "group": group.model_dump(mode="json"),
+        "group": group.model_dump(mode="json", exclude_defaults=True),
         "layers": layers,
         "repair": [
-            defect.model_dump(mode="json") for defect in context.entry.known_defects if defect.case == case.case
+            defect.model_dump(mode="json") for defect in context.entry.known_defects if defect.concerns(case.case)
         ],
     }
     key = record_key(

@@ -131,7 +131,7 @@ def test_a_repaired_case_comes_back_with_the_next_build(scans: Any, store: Store
 def test_a_known_defect_excludes_its_case_with_its_reason(scans: Any, store: Store) -> None:
     text = scans.catalog_file.read_text()
     scans.catalog_file.write_text(
-        text + "    known_defects:\n      - {case: p2, problem: the head is upside down, action: exclude}\n"
+        text + "    known_defects:\n      - {cases: [p2], problem: the head is upside down, action: exclude}\n"
     )
     results = results_of(scans, store)
     assert record(results["cases"]).verdicts["self-supervised"] == ["defect.listed"]

@@ -166,7 +166,7 @@ def test_a_file_that_is_no_catalog_is_a_problem_with_a_line(tmp_path: Path, text
     ("old", "new", "says"),
     [
         ("classes: {1: liver}", "classes: {1: liver}, examined: [spleen]", "not among the classes"),
-        ("classes: {1: liver}", "classes: {-1: liver}", "from 1"),
+        ("classes: {1: liver}", "classes: {-1: liver}", "none negative"),
         (
             "maturity: described",
             "maturity: described\n    plans: {default: {patch_size: [0, 64, 64]}}",

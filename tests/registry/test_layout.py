@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medshard.registry.layout import check_template, discover, fill, template_fields
+from medshard.registry.layout import discover
 from medshard.registry.schema import Entry
+from medshard.registry.templates import check_template, fill, template_fields
 
 
 def entry(*groups: dict[str, Any]) -> Entry:
