@@ -14,7 +14,7 @@ help:
 	@echo "make demo   the whole chain on real scans, then demo/report.html"
 	@echo "make test   the tests"
 	@echo "make ui     the Dagster UI over the demo's store"
-	@echo "make lint   ruff and mypy;  make format rewrites"
+	@echo "make lint   ruff, mypy and the catalog;  make format rewrites"
 	@echo "make bench  speed and fidelity against peers;  make soak the long runs"
 
 install: $(STAMP)
@@ -45,12 +45,15 @@ ui: install
 
 lint: install
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+	$(BIN)/medshard check && $(BIN)/medshard format --check
 
 format: install
-	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+	$(BIN)/ruff check --fix . ; $(BIN)/ruff format . ; $(BIN)/medshard format
+	$(BIN)/medshard schema --output catalog.schema.json
 
 bench: install
 	$(BIN)/python benchmarks/patch_reads.py
+	$(BIN)/python benchmarks/catalog_load.py
 
 soak: install
 	$(BIN)/python -m pytest -q -s -m soak --timeout 7200 $(PYTEST_ARGS)

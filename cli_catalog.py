@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from medshard.errors import CatalogError
 from medshard.registry.schema.terms import QUESTIONS
 from medshard.registry.vocabulary import Access, Group, Maturity, Modality, Permission, Region, Sequence, Task
 from medshard.tables import Column, table, terminal_width
@@ -140,7 +141,15 @@ def show(entry_id: str, as_json: bool) -> None:
 
 def _entry_called(catalog: Catalog, name: str) -> Entry:
     named = () if name in catalog.entries else catalog.named(name)
-    return named[0] if len(named) == 1 else catalog.entry(name)
+    if len(named) > 1:
+        raise CatalogError(
+            "entry.ambiguous",
+            where=name,
+            problem="several entries have this name",
+            details={entry.id: entry.title for entry in named},
+            action="Give one of these ids.",
+        )
+    return named[0] if named else catalog.entry(name)
 
 
 @click.command()
@@ -182,10 +191,7 @@ def schema(output: Path | None) -> None:
     """The JSON Schema of catalog files, for editors."""
     from medshard.registry.json_schema import schema_text
 
-    if output is None:
-        click.echo(schema_text(), nl=False)
-    else:
-        output.write_text(schema_text(), encoding="utf8")
+    _write(schema_text(), output)
 
 
 @click.command()
@@ -213,7 +219,7 @@ def labels(concept: str | None, as_json: bool) -> None:
         Column("examined"),
     )
     rows = [
-        (use.entry, use.layer, use.value, use.concept, "yes" if use.examined else "no: absence is unknown", use.kind)
+        (use.entry, use.layer, use.kind, use.value, use.concept, "yes" if use.examined else "no: absence is unknown")
         for use in uses
     ]
     _echo(table(columns, rows, terminal_width()))
@@ -301,7 +307,9 @@ def plan_capacity(
     catalog = Catalog.load()
     if not (entry_ids or everything or platform or any(conditions.values())):
         raise click.UsageError("name entries, or choose some: --group brain, --platform, --all")
-    entries = [catalog.entry(entry_id) for entry_id in entry_ids]
+    if entry_ids and (everything or platform or any(conditions.values())):
+        raise click.UsageError("name entries or choose some by options, not both")
+    entries = [catalog.entry(entry_id) for entry_id in dict.fromkeys(entry_ids)]
     if not entry_ids:
         entries = [*chosen(catalog, {**conditions, "platform": True if platform else None})]
     capacity = plan(entries, Rates(download_mbit=mbit, build_mb=build_mb))
@@ -314,21 +322,33 @@ def plan_capacity(
 def _echo_capacity(capacity: Capacity) -> None:
     known, partly, unknown = len(capacity.fully_known), len(capacity.partly_known), len(capacity.unknown)
     click.echo(
-        f"{len(capacity.entries)} entries: size of the download known for {known}, in part for {partly}, ", nl=False
+        f"{len(capacity.entries)} entries: the sources state the size of the download for {known}, of a part of it for "
+        f"{partly}, none for {unknown}."
     )
-    click.echo(f"unknown for {unknown}. All sums below are lower bounds while any is unknown.")
+    assumed, rates = capacity.assumed, capacity.rates
     bound = "" if known == len(capacity.entries) else "at least "
     rows = [
-        ("download", f"{bound}{_bytes(capacity.download_bytes)}", f"{capacity.download_hours:,.1f} h"),
-        ("unpacked", f"about {_bytes(capacity.unpacked_bytes)}", ""),
-        ("volumes", f"about {_bytes(capacity.volumes_bytes)}", f"{capacity.build_hours:,.1f} h"),
-        ("shards", f"about {_bytes(capacity.shards_bytes)}", ""),
+        (
+            "download",
+            f"{bound}{_bytes(capacity.download_bytes)}, {capacity.download_hours:,.1f} h",
+            f"{_bytes(assumed.download)}, {rates.hours_down(assumed.download):,.1f} h",
+        ),
+        ("unpacked", f"{bound}{_bytes(capacity.unpacked_bytes)}", _bytes(assumed.unpacked)),
+        (
+            "volumes",
+            f"{bound}{_bytes(capacity.volumes_bytes)}, {capacity.build_hours:,.1f} h",
+            f"{_bytes(assumed.volumes)}, {rates.hours_built(assumed.unpacked):,.1f} h",
+        ),
+        ("shards", f"{bound}{_bytes(capacity.shards_bytes)}", _bytes(assumed.shards)),
     ]
-    _echo(table((Column("stage"), Column("disk"), Column("time")), rows, None))
+    _echo(table((Column("stage"), Column("as stated"), Column("with assumed sizes")), rows, None))
     click.echo(
-        f"rates: {capacity.rates.download_mbit:g} Mbit/s down, {capacity.rates.build_mb:g} MB/s built; "
-        "docs/catalog.md says where the factors come from"
+        f"rates: {rates.download_mbit:g} Mbit/s down, {rates.build_mb:g} MB/s built. Assumed sizes come from typical "
+        "arrays and are right within a factor of a few; docs/catalog.md has them, and the factors between the stages."
     )
+    if capacity.beyond_assumption:
+        left_out = ", ".join(capacity.beyond_assumption)
+        click.echo(f"in neither column ({len(capacity.beyond_assumption)}): {left_out}")
     for kind, names in capacity.to_sign.items():
         if names:
             click.echo(f"{kind} ({len(names)}): {', '.join(names)}")
@@ -429,7 +449,7 @@ def export(form: str, entry_id: str, output: Path | None) -> None:  # noqa: ARG0
     from medshard.registry.croissant import croissant
 
     catalog = Catalog.load()
-    document = croissant(_entry_called(catalog, entry_id), catalog.vocabulary)
+    document = croissant(_entry_called(catalog, entry_id), catalog)
     _write(json.dumps(document, indent=2, ensure_ascii=False) + "\n", output)
 
 
@@ -447,8 +467,11 @@ def site(folder: Path) -> None:
 def _write(text: str, output: Path | None) -> None:
     if output is None:
         click.echo(text, nl=False)
-    else:
+        return
+    try:
         output.write_text(text, encoding="utf8")
+    except OSError as error:
+        raise click.FileError(str(output), hint=error.strerror) from error
 
 
 def _echo(lines: Iterable[str]) -> None:

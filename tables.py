@@ -42,7 +42,8 @@ def table(columns: Sequence[Column], rows: Iterable[Sequence[str]], width: int |
             shown.remove(more)
         over = _total(widths, shown) - width
         if over > 0:
-            widths[shown[-1]] = max(columns[shown[-1]].least, widths[shown[-1]] - over)
+            natural = widths[shown[-1]]
+            widths[shown[-1]] = max(min(columns[shown[-1]].least, natural), natural - over)
     for row in cells:
         yield GAP.join(_cell(row[number], widths[number], columns[number]) for number in shown).rstrip()
 

@@ -1,4 +1,4 @@
-"""The demo: every public entry and recipe through Dagster, then a report. What is done already is not done again."""
+"""The demo: the acquired public entries and the recipes through Dagster, then a report. What is done is not redone."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def run_demo(
 def _plan(root: str | Path, output: Path, workers: int, entries: Collection[str] | None) -> Demo:
     store = Store.open(root)
     catalog = Catalog.load([PUBLIC_CATALOG])
-    chosen = tuple(catalog) if entries is None else tuple(catalog.entry(name) for name in entries)
+    chosen = catalog.where(maturity="acquired") if entries is None else tuple(map(catalog.entry, entries))
     available = {entry.id for entry in chosen}
     recipes = [recipe for recipe in load_recipes().values() if available.issuperset(recipe.all_entries)]
     home = Path(os.environ.get("DAGSTER_HOME") or store.root.parent / ".dagster")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
+from medshard.registry.case_sizes import assumed_download_bytes
 from medshard.registry.schema import Entry, FolderSource, PackageSource, PipSource, RemoteSource, Source
 from medshard.registry.vocabulary import Access
 
@@ -31,12 +32,29 @@ class Rates:
     download_mbit: float = 100.0
     build_mb: float = 10.0
 
+    def hours_down(self, count: int) -> float:
+        return count * 8 / (self.download_mbit * 1e6) / 3600
+
+    def hours_built(self, count: int) -> float:
+        return count / (self.build_mb * 1e6) / 3600
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageBytes:
+    """Bytes at every stage of the chain."""
+
+    download: int
+    unpacked: int
+    volumes: int
+    shards: int
+
 
 @dataclass(frozen=True, kw_only=True)
 class EntryCapacity:
-    """One entry's share. download_bytes is a lower bound as long as `parts_unknown` is not 0.
+    """One entry's share. download_bytes is a lower bound unless `is_known`: an entry without parts has no size.
 
-    unpacked, volumes, shards: estimates in bytes from the known part of the download.
+    unpacked, volumes, shards: estimates in bytes from the known part of the download. assumed: the same from assumed
+    array sizes, where not all of the download is known and such a size can be assumed.
     """
 
     id: str
@@ -48,10 +66,20 @@ class EntryCapacity:
     unpacked_bytes: int
     volumes_bytes: int
     shards_bytes: int
+    assumed: StageBytes | None
 
     @property
     def is_known(self) -> bool:
-        return self.parts_unknown == 0
+        return self.parts > 0 and self.parts_unknown == 0
+
+    @property
+    def stated(self) -> StageBytes:
+        return StageBytes(
+            download=self.download_bytes,
+            unpacked=self.unpacked_bytes,
+            volumes=self.volumes_bytes,
+            shards=self.shards_bytes,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,12 +106,28 @@ class Capacity:
         return sum(entry.shards_bytes for entry in self.entries)
 
     @property
+    def assumed(self) -> StageBytes:
+        """The same sums with assumed sizes for the entries whose sources do not state all of theirs."""
+        shares = [entry.assumed or entry.stated for entry in self.entries]
+        return StageBytes(
+            download=sum(share.download for share in shares),
+            unpacked=sum(share.unpacked for share in shares),
+            volumes=sum(share.volumes for share in shares),
+            shards=sum(share.shards for share in shares),
+        )
+
+    @property
+    def beyond_assumption(self) -> tuple[str, ...]:
+        """Entries that stay unknown: records, texts, signals, slides, or no number of cases."""
+        return tuple(entry.id for entry in self.entries if not entry.is_known and entry.assumed is None)
+
+    @property
     def download_hours(self) -> float:
-        return self.download_bytes * 8 / (self.rates.download_mbit * 1e6) / 3600
+        return self.rates.hours_down(self.download_bytes)
 
     @property
     def build_hours(self) -> float:
-        return self.unpacked_bytes / (self.rates.build_mb * 1e6) / 3600
+        return self.rates.hours_built(self.unpacked_bytes)
 
     @property
     def fully_known(self) -> tuple[str, ...]:
@@ -118,6 +162,12 @@ class Capacity:
             "shards_bytes": self.shards_bytes,
             "download_hours": round(self.download_hours, 2),
             "build_hours": round(self.build_hours, 2),
+            "with_assumed_sizes": {
+                **asdict(self.assumed),
+                "download_hours": round(self.rates.hours_down(self.assumed.download), 2),
+                "build_hours": round(self.rates.hours_built(self.assumed.unpacked), 2),
+                "still_unknown": list(self.beyond_assumption),
+            },
             "sizes_known": list(self.fully_known),
             "sizes_partly_known": list(self.partly_known),
             "sizes_unknown": list(self.unknown),
@@ -138,6 +188,7 @@ def _of_entry(entry: Entry) -> EntryCapacity:
     factor = UNCOMPRESSED_UNPACKED_OF_DOWNLOAD if grows else UNPACKED_OF_DOWNLOAD
     unpacked = entry.expectations.bytes_unpacked or round(download * factor)
     volumes = round(unpacked * VOLUMES_OF_UNPACKED)
+    all_known = bool(sizes) and None not in sizes
     return EntryCapacity(
         id=entry.id,
         access=entry.access.kind.value,
@@ -148,7 +199,19 @@ def _of_entry(entry: Entry) -> EntryCapacity:
         unpacked_bytes=unpacked,
         volumes_bytes=volumes,
         shards_bytes=round(volumes * SHARDS_OF_VOLUMES),
+        assumed=None if all_known else _assumed(entry, download, factor),
     )
+
+
+def _assumed(entry: Entry, stated: int, factor: float) -> StageBytes | None:
+    """All stages from the assumed size of the entry's cases, which is at least what its sources state."""
+    assumed = assumed_download_bytes(entry)
+    if assumed is None:
+        return None
+    download = max(stated, assumed)
+    unpacked = entry.expectations.bytes_unpacked or round(download * factor)
+    volumes = round(unpacked * VOLUMES_OF_UNPACKED)
+    return StageBytes(download=download, unpacked=unpacked, volumes=volumes, shards=round(volumes * SHARDS_OF_VOLUMES))
 
 
 def needed_sources(sources: Sequence[Source]) -> list[Source]:

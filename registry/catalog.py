@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import gc
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -47,7 +49,8 @@ class Catalog:
         Overlays add entries and concepts; an id or a paper's row that an earlier file has already is a problem, not a
         replacement.
         """
-        read, vocabulary = _read_files(catalog_files() if files is None else files)
+        with _collector_paused():
+            read, vocabulary = _read_files(catalog_files() if files is None else files)
         problems = [problem for file in read for problem in file.problems]
         placed: dict[str, _Placed] = {}
         for file in read:
@@ -146,6 +149,18 @@ class _Placed:
 
     def problem(self, field: tuple[Any, ...], message: str) -> Problem:
         return self.file.problem(self.entry.id, self.line, field, message)
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """No garbage collection meanwhile: reading makes 50,000 objects that stay, and walking them takes half the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _read_files(paths: Sequence[Path]) -> tuple[list[CatalogFile], Vocabulary]:

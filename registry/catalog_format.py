@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -17,6 +18,10 @@ from medshard.registry.yaml_lines import parse_yaml
 
 WIDTH = 120
 _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+_LINE_BREAK = re.compile("[\n\r\x85\u2028\u2029]")
+"""What YAML takes for the end of a line. A text with one is written with escapes, so that it stays in its own line."""
 
 
 def format_catalog(text: str, *, file: str) -> str:
@@ -33,14 +38,14 @@ def format_catalog(text: str, *, file: str) -> str:
             details={f"line {problem.line}": problem.message for problem in document.problems},
             action="Mend what `medshard check` shows first.",
         )
-    header, body = _header(text)
-    _refuse_comments(body, file, first_line=len(header) + 1)
+    header = _header(text)
+    _refuse_comments(text, file, after_line=len(header))
     data = document.data
     lines = [*header]
     for key, value in data.items():
         if key != "entries":
             lines.extend(_field(key, value, 0, None))
-    lines.append("entries:")
+    lines.append("entries:" if data["entries"] else "entries: []")
     for entry in sorted(data["entries"], key=lambda raw: str(raw.get("id", "")) if isinstance(raw, dict) else ""):
         lines.extend(_list_item(entry, 2, Entry))
         lines.append("")
@@ -56,19 +61,13 @@ def format_file(path: Path, *, check: bool = False) -> bool:
     return after != before
 
 
-def _header(text: str) -> tuple[list[str], list[str]]:
-    lines = text.splitlines()
-    end = next((number for number, line in enumerate(lines) if line and not line.startswith("#")), len(lines))
-    return lines[:end], lines[end:]
+def _header(text: str) -> list[str]:
+    lines = text.split("\n")
+    return lines[: next((number for number, line in enumerate(lines) if line and not line.startswith("#")), len(lines))]
 
 
-def _refuse_comments(body: Sequence[str], file: str, *, first_line: int) -> None:
-    found = [first_line + number for number, line in enumerate(body) if line.lstrip().startswith("#")]
-    tokens = yaml.scan("\n".join(body), Loader=yaml.SafeLoader) if any(" #" in line for line in body) else ()
-    last_columns: dict[int, int] = {}
-    for token in tokens:
-        last_columns[token.end_mark.line] = max(last_columns.get(token.end_mark.line, 0), token.end_mark.column)
-    found += [first_line + number for number, column in last_columns.items() if " #" in body[number][column:]]
+def _refuse_comments(text: str, file: str, *, after_line: int) -> None:
+    found = [line for line in _comment_lines(text) if line > after_line] if "#" in text else []
     if found:
         raise CatalogError(
             "catalog.comment",
@@ -77,6 +76,19 @@ def _refuse_comments(body: Sequence[str], file: str, *, first_line: int) -> None
             details={"lines": ", ".join(str(line) for line in sorted(set(found)))},
             action="Move them into `notes`, `doubts` or `layout_notes`, or above `format_version`.",
         )
+
+
+def _comment_lines(text: str) -> Iterator[int]:
+    """The lines with comments: between two tokens stands nothing else but blanks, or behind a block text's `|`."""
+    end, line = 0, 1
+    for token in yaml.scan(text, Loader=_Loader):
+        for number, between in enumerate(text[end : token.start_mark.index].split("\n")):
+            if "#" in between:
+                yield line + number
+        is_block = isinstance(token, yaml.ScalarToken) and token.style in {"|", ">"}
+        if is_block and "#" in text[token.start_mark.index : text.find("\n", token.start_mark.index)]:
+            yield token.start_mark.line + 1
+        end, line = token.end_mark.index, token.end_mark.line + 1
 
 
 def _field(key: Any, value: Any, indent: int, shape: Any) -> Iterator[str]:
@@ -137,7 +149,8 @@ def _folded(lead: str, text: str, indent: int) -> Iterator[str]:
     """A long text as a folded block; what a folded block cannot hold exactly stays a quoted scalar."""
     room = WIDTH - indent
     lines = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False)
-    if " ".join(lines) != text or any(line[:1] in {" ", "#"} or len(line) > room for line in lines):
+    has_escapes = _block_scalar(text).startswith('"')
+    if has_escapes or " ".join(lines) != text or any(line[:1] in {" ", "#"} or len(line) > room for line in lines):
         yield f"{lead} {_block_scalar(text)}"
         return
     yield f"{lead} >-"
@@ -154,7 +167,7 @@ def _wrapped(lead: str, opening: str, items: Sequence[str], closing: str, indent
             yield " " * indent + line
             line = piece
         else:
-            line = f"{line} {piece}".lstrip()
+            line = f"{line} {piece}" if line else piece
     yield " " * indent + line.rstrip(",")
     yield f"{' ' * (indent - 2)}{closing}"
 
@@ -184,9 +197,13 @@ def _flow(value: Any, shape: Any) -> str:
 
 
 @lru_cache(maxsize=65536)
-def _scalar_text(kind: str, value: Any) -> str:  # noqa: ARG001  (1, True and 1.0 are one key without the kind)
-    text = yaml.dump([value], Dumper=_Dumper, default_flow_style=True, width=10**9, allow_unicode=True)
-    return text.strip()[1:-1]
+def _scalar_text(kind: str, value: Any) -> str:
+    """kind: the value's type, without which 1, True and 1.0 would be one key of the cache."""
+    style = '"' if kind == "str" and _LINE_BREAK.search(value) else None
+    text = yaml.dump(
+        [value], Dumper=_Dumper, default_style=style, default_flow_style=True, width=10**9, allow_unicode=True
+    )
+    return text.removesuffix("\n")[1:-1]
 
 
 def _scalar(value: Any) -> str:
@@ -195,7 +212,10 @@ def _scalar(value: Any) -> str:
 
 def _block_scalar(value: Any) -> str:
     """Outside of brackets fewer texts need quotes."""
-    return yaml.dump({"k": value}, Dumper=_Dumper, width=10**9, allow_unicode=True).strip().removeprefix("k: ")
+    if isinstance(value, str) and _LINE_BREAK.search(value):
+        return _scalar(value)
+    text = yaml.dump({"k": value}, Dumper=_Dumper, width=10**9, allow_unicode=True)
+    return str(text).removesuffix("\n").removeprefix("k: ")
 
 
 def _is_small(value: Any) -> bool:

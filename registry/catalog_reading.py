@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +58,7 @@ def read_catalog_file(file: Path, vocabulary: Vocabulary) -> CatalogFile:
         document = read_yaml(file)
     except (OSError, UnicodeDecodeError) as error:
         return _unreadable(file, vocabulary, f"cannot be read: {error}")
-    problems = [*_name_entries(document)]
+    problems = [*_name_entries(document), *_unknown_fields(document)]
     if document.data is None:
         if not problems:
             return _unreadable(file, vocabulary, "the file is empty")
@@ -66,7 +68,7 @@ def read_catalog_file(file: Path, vocabulary: Vocabulary) -> CatalogFile:
     if "concepts" in document.data:
         vocabulary, faults = read_concepts(document.data["concepts"], vocabulary)
         problems.extend(located(faults, document, ("concepts",)))
-    torn = {_entry_of(document, problem.line) for problem in document.problems}
+    torn = {_entry_of(problem) for problem in document.problems}
     entries = []
     for number, raw in enumerate(document.data["entries"]):
         if number in torn:
@@ -101,19 +103,19 @@ def _document_fault(document: YamlDocument) -> Problem | None:
         message = f"expected {FORMAT_VERSION}, found {data.get('format_version')!r}"
         line = document.line_of(("format_version",))
         return Problem(file=document.file, line=line, entry=None, field="format_version", message=message)
-    if unknown := sorted(set(data) - FIELDS, key=str):
-        return Problem(
-            file=document.file,
-            line=document.line_of((unknown[0],)),
-            entry=None,
-            field=str(unknown[0]),
-            message="not a field of a catalog file; entries stand in the list `entries`",
-        )
     return None
 
 
+def _unknown_fields(document: YamlDocument) -> Iterator[Problem]:
+    for field in document.data if isinstance(document.data, dict) else ():
+        if field not in FIELDS:
+            message = "not a field of a catalog file; entries stand in the list `entries`"
+            line = document.line_of((field,))
+            yield Problem(file=document.file, line=line, entry=None, field=str(field), message=message)
+
+
 def _explain(document: YamlDocument, number: int, raw: Any, error: ValidationError) -> Iterable[Problem]:
-    faults = [(fault, _field_in_file(document, number, fault["loc"])) for fault in _told_once(error)]
+    faults = [(fault, _field_in_file(document, number, fault)) for fault in _told_once(error)]
     better = {field for fault, field in faults if not fault["type"].endswith(_OF_ANOTHER_TYPE)}
     seen: set[tuple[tuple[Any, ...], str]] = set()
     for fault, field in faults:
@@ -136,9 +138,10 @@ def _told_once(error: ValidationError) -> list[Any]:
     ]
 
 
-def _field_in_file(document: YamlDocument, number: int, loc: tuple[int | str, ...]) -> tuple[Any, ...]:
+def _field_in_file(document: YamlDocument, number: int, fault: Any) -> tuple[Any, ...]:
     """Where a fault stands, without the sides of unions that pydantic names and the file does not."""
-    return document.known_part(("entries", number, *loc))[2:] if loc else ()
+    path = ("entries", number, *fault["loc"])
+    return document.known_part(path, is_missing=fault["type"] == "missing")[2:]
 
 
 def _message(raw: Any, field: tuple[Any, ...], fault: Any) -> str:
@@ -159,6 +162,8 @@ def _hint(raw: Any, field: tuple[Any, ...], fault: Any) -> str:
     elif fault["type"] == "union_tag_invalid":
         choices = [part.strip(" '") for part in str(fault["ctx"]["expected_tags"]).split(",")]
         word = str(fault["ctx"]["tag"])
+    elif fault["type"] == "string_type" and isinstance(fault["input"], bool | int | float | date):
+        return "; put it in quotes, without them YAML reads no text here"
     else:
         return ""
     near = difflib.get_close_matches(word.casefold(), [choice.casefold() for choice in choices], n=1)
@@ -190,9 +195,10 @@ def _problem(document: YamlDocument, number: int, raw: Any, field: tuple[Any, ..
     )
 
 
-def _entry_of(document: YamlDocument, line: int) -> int | None:
-    starts = [(document.line_of(("entries", number)), number) for number in range(len(document.data["entries"]))]
-    return max(((start, number) for start, number in starts if start <= line), default=(0, None))[1]
+def _entry_of(problem: Problem) -> int | None:
+    """The number of the entry that a fault of the YAML itself stands in."""
+    at = re.match(r"entries\.(\d+)(?:\.|$)", problem.field)
+    return int(at[1]) if at else None
 
 
 def _name_entries(document: YamlDocument) -> Iterable[Problem]:
@@ -200,8 +206,8 @@ def _name_entries(document: YamlDocument) -> Iterable[Problem]:
     for problem in document.problems:
         entry, field = None, problem.field
         if isinstance(document.data, dict) and isinstance(document.data.get("entries"), list):
-            number = _entry_of(document, problem.line)
+            number = _entry_of(problem)
             raw = document.data["entries"][number] if number is not None else None
             entry = str(raw["id"]) if isinstance(raw, dict) and "id" in raw else None
-            field = field.removeprefix(f"entries.{number}.")
+            field = field.removeprefix(f"entries.{number}").removeprefix(".")
         yield Problem(file=problem.file, line=problem.line, entry=entry, field=field, message=problem.message)

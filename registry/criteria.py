@@ -138,13 +138,16 @@ def _patients_are_known(entry: Entry) -> Finding:
 
 
 def _defects_are_handled(entry: Entry) -> Finding:
-    excluded = sum(len(defect.cases) for defect in entry.known_defects if defect.action == "exclude")
+    excluded = len({case for defect in entry.known_defects if defect.action == "exclude" for case in defect.cases})
     total, most = entry.source.cases, entry.inclusion.most_excluded
     evidence = f"{len(entry.known_defects)} known defects, {excluded} cases excluded by name"
-    too_many = bool(total) and excluded / (total or 1) > most
-    return _finding(
-        Criterion.USABILITY, "defects are few", Judgement.FAILED if too_many else Judgement.PASSED, evidence
-    )
+    if not excluded:
+        judgement = Judgement.PASSED
+    elif not total:
+        judgement = Judgement.UNKNOWN
+    else:
+        judgement = Judgement.PASSED if excluded / total <= most else Judgement.FAILED
+    return _finding(Criterion.USABILITY, "defects are few", judgement, evidence)
 
 
 def _enough_cases(entry: Entry) -> Finding:
@@ -247,7 +250,8 @@ def _cases_in(store: Store, entry: Entry) -> dict[str, dict[str, int]]:
     }
 
 
-def _verdict(record: CaseRecord, purpose: Purpose) -> list[str]:
+def _verdict(record: CaseRecord, purpose: Purpose) -> set[str]:
+    """The codes against one case, each once although two layers may earn the same one."""
     if record.error is not None:
-        return [str(record.error.get("code", "failed"))]
-    return record.verdicts.get(purpose.value, []) or ["fit"]
+        return {str(record.error.get("code", "failed"))}
+    return set(record.verdicts.get(purpose.value, [])) or {"fit"}

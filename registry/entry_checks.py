@@ -168,7 +168,7 @@ def _classes_are_as_many_as_stated(entry: Entry) -> Iterator[EntryFault]:
     if stated is None or not any(group.labels or group.annotations for group in entry.cases):
         return
     values = _labelled_values(entry)
-    meanings = {concept or value for value, concept in values.items()}
+    meanings = {concept or word for (_, word), concept in values.items()}
     if not len(meanings) <= stated <= len(values):
         found = str(len(values)) if len(meanings) == len(values) else f"{len(meanings)} to {len(values)}"
         message = f"{stated} classes are stated, the layers and annotations under `cases` have {found}"

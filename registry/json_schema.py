@@ -20,7 +20,7 @@ class CatalogDocument(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    format_version: int = FORMAT_VERSION
+    format_version: int
     concepts: list[Concept] = []
     entries: list[Entry]
 
@@ -36,10 +36,17 @@ def catalog_schema(vocabulary: Vocabulary | None = None) -> dict[str, Any]:
     for name, definition in definitions.items():
         fields = definition.get("properties", {})
         for field in ("classes", "values"):
-            if field in fields and name != "SplitField":
+            if name != "SplitField" and fields.get(field, {}).get("type") == "object":
                 fields[field]["additionalProperties"] = reference
+        if "also" in fields:
+            fields["also"]["additionalProperties"]["items"] = reference
+        if "examined" in fields:
+            fields["examined"]["anyOf"][0]["items"] = reference
         if name == "SoftMap":
             fields["concept"] = reference
+        for field in fields.values():
+            if "patternProperties" in field:
+                field["additionalProperties"] = False
     schema["properties"]["format_version"] = {"const": FORMAT_VERSION}
     return schema
 

@@ -50,7 +50,8 @@ def uses_in(entry: Entry) -> tuple[LabelUse, ...]:
         for name, layer in (*group.labels.items(), *group.annotations.items())
         for value, concept in _meanings(layer)
     }
-    return tuple(sorted(found, key=lambda use: (use.layer, _in_order(use.value), use.concept)))
+    # Groups may share a layer's name and differ in its kind or in what was examined; the order is the same always.
+    return tuple(sorted(found, key=lambda use: (use.layer, _in_order(use.value), use.concept, use.kind, use.examined)))
 
 
 def _meanings(layer: LabelSpec | Annotation) -> Iterator[tuple[object, str]]:
@@ -61,4 +62,4 @@ def _meanings(layer: LabelSpec | Annotation) -> Iterator[tuple[object, str]]:
 
 
 def _in_order(value: str) -> tuple[int, str]:
-    return (int(value), "") if value.isdigit() else (1 << 30, value)
+    return (int(value), value) if value.isdecimal() else (1 << 30, value)

@@ -6,6 +6,7 @@ All files that match a template with the same fields are one image, which is how
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -111,14 +112,32 @@ def _shipped_split(group: CaseGroup, fields: Mapping[str, str]) -> str | None:
 
 
 class _Finder:
-    """Files of a tree by path without fields; a plain path costs one look-up."""
+    """Files of a tree by path without fields. A plain path costs one look-up, a star a walk over what begins alike."""
 
     def __init__(self, paths: Sequence[str]) -> None:
-        self._paths = paths
+        self._paths = sorted(paths)
         self._known = frozenset(paths)
+        self._by_name = sorted((path.rpartition("/")[2], path) for path in paths)
 
     def files(self, pattern: str) -> tuple[str, ...]:
         if "*" not in pattern:
             return (pattern,) if pattern in self._known else ()
         compiled = compile_filled(pattern)
-        return tuple(path for path in self._paths if compiled.fullmatch(path))
+        return tuple(path for path in self._candidates(pattern) if compiled.fullmatch(path))
+
+    def _candidates(self, pattern: str) -> Sequence[str]:
+        """The paths that begin as the pattern does, or those whose names do: whichever are fewer, sorted."""
+        start = pattern.partition("*")[0]
+        last_part = pattern.rpartition("/")[2]
+        name = "" if "**" in last_part else last_part.partition("*")[0]
+        first = bisect_left(self._paths, start)
+        last = bisect_right(self._paths, start + _LAST, lo=first)
+        first_named = bisect_left(self._by_name, (name, ""))
+        last_named = bisect_right(self._by_name, (name + _LAST, ""), lo=first_named)
+        if last_named - first_named < last - first:
+            return sorted(path for _, path in self._by_name[first_named:last_named])
+        return self._paths[first:last]
+
+
+_LAST = "\U0010ffff"
+"""Sorts after every character of a file name."""

@@ -50,16 +50,45 @@ _FAMILIES: tuple[tuple[str, Terms], ...] = (
 
 @cache
 def known_terms(expression: str) -> Terms | None:
-    """What an SPDX expression allows; None when a part of it is not in the table.
+    """What an SPDX expression allows; None when a part of it is not in the table, or when it is no expression.
 
     `A AND B` binds to both, so the stricter answer counts; `A OR B` lets the user choose the freer one.
     """
-    for word, choose in ((" OR ", _freest), (" AND ", _strictest)):
-        if word in expression:
-            sides = [known_terms(side.strip(" ()")) for side in expression.split(word)]
-            known = [side for side in sides if side is not None]
-            return _combine(known, choose) if len(known) == len(sides) else None
-    return next((terms for pattern, terms in _FAMILIES if re.fullmatch(pattern, expression)), None)
+    try:
+        words = re.findall(r"[()]|[^\s()]+", canonical_licence(expression))
+    except ValueError:
+        return None
+    return _terms_of_choice(words)
+
+
+def _terms_of_choice(words: list[str]) -> Terms | None:
+    """Takes the sides of an OR off the front of the words; AND binds more tightly."""
+    sides = [_terms_of_both(words)]
+    while words[:1] == ["OR"]:
+        del words[0]
+        sides.append(_terms_of_both(words))
+    return _combine(sides, _freest)
+
+
+def _terms_of_both(words: list[str]) -> Terms | None:
+    sides = [_terms_of_part(words)]
+    while words[:1] == ["AND"]:
+        del words[0]
+        sides.append(_terms_of_part(words))
+    return _combine(sides, _strictest)
+
+
+def _terms_of_part(words: list[str]) -> Terms | None:
+    """A licence, one with an exception (which no table knows), or an expression in brackets."""
+    word = words.pop(0)
+    if word == "(":
+        terms = _terms_of_choice(words)
+        del words[0]
+        return terms
+    if words[:1] == ["WITH"]:
+        del words[:2]
+        return None
+    return next((terms for pattern, terms in _FAMILIES if re.fullmatch(pattern, word)), None)
 
 
 def canonical_licence(expression: str) -> str:
@@ -78,11 +107,14 @@ def looser_than(stated: Permission, known: Permission) -> bool:
     return _STRICTNESS[stated] < _STRICTNESS[known]
 
 
-def _combine(sides: Sequence[Terms], choose: Callable[[Iterable[Permission]], Permission]) -> Terms:
+def _combine(sides: Sequence[Terms | None], choose: Callable[[Iterable[Permission]], Permission]) -> Terms | None:
+    known = [side for side in sides if side is not None]
+    if len(known) < len(sides):
+        return None
     return Terms(
-        commercial_use=choose(side.commercial_use for side in sides),
-        redistribution=choose(side.redistribution for side in sides),
-        derivatives=choose(side.derivatives for side in sides),
+        commercial_use=choose(side.commercial_use for side in known),
+        redistribution=choose(side.redistribution for side in known),
+        derivatives=choose(side.derivatives for side in known),
     )
 
 

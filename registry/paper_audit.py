@@ -57,13 +57,15 @@ def platform_rows(entries: Iterable[Entry]) -> Iterator[PaperRow]:
 
 def _of_entry(entry: Entry) -> Iterator[Disagreement]:
     notes = {difference.field: difference.note for difference in entry.differences}
-    row = next((row for row in entry.paper if row.group is not None), None)
-    computed = dict(_computed(entry, row)) if row is not None else {}
+    rows = [row for row in entry.paper if row.group is not None]
+    first = next(iter(rows or entry.paper), None)  # a survey's row counts where the platform has none
+    computed = {field: row for row in reversed(rows) for field in _computed(entry, row)}  # the first row counts
     for field in sorted({*computed, *notes}):
-        paper, source = computed.get(field, _stated(entry, row, field))
+        row = computed.get(field, first)
+        paper, source = _stated(entry, row, field)
         yield Disagreement(
             entry=entry.id,
-            table=row.table if row is not None else next((row.table for row in entry.paper), None),
+            table=row.table if row is not None else None,
             name=row.name if row is not None else entry.title,
             field=field,
             paper=paper,
@@ -72,12 +74,12 @@ def _of_entry(entry: Entry) -> Iterator[Disagreement]:
         )
 
 
-def _computed(entry: Entry, row: PaperRow) -> Iterator[tuple[PaperField, tuple[str, str]]]:
-    """The fields in which row and entry state different things, as (paper, source)."""
+def _computed(entry: Entry, row: PaperRow) -> Iterator[PaperField]:
+    """The fields in which row and entry state different things."""
     for field in (PaperField.SIZE, PaperField.TARGETS, PaperField.FORMAT, PaperField.MODALITY, PaperField.DIMENSION):
-        paper, source = _stated(entry, row, field)
+        _, source = _stated(entry, row, field)
         if source and not _agree(entry, row, field):
-            yield field, (paper, source)
+            yield field
 
 
 def _agree(entry: Entry, row: PaperRow, field: PaperField) -> bool:

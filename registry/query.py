@@ -1,25 +1,28 @@
 """Questions to the catalog: which entries meet these conditions?
 
 Text conditions may be a word or a list of words, of which one has to fit:
-`group`, `modality`, `region`, `task`, `access`, `maturity`, `confidence`, `licence`, `sequence`, `id`,
-`kind` (of source).
+`group`, `modality`, `region`, `task`, `access`, `maturity`, `confidence`, `sequence`, `kind` (of source), `licence` (a
+whole SPDX expression), `id`.
 `modality="CT"` finds CTA and PET-CT too. `concept` finds entries that annotate the concept or a part or kind of it;
 `examines` those whose annotators looked for it. `commercial_use`, `redistribution` and `derivatives` take a word of the
 vocabulary, or True for `allowed` and False for anything else. `dimension` is 1, 2 or 3. `text` searches names,
-descriptions and notes. `labelled=True` asks for annotations, `platform=True` for the platform's own sets.
+descriptions, notes and concepts for all its words. `labelled=True` asks for annotations of any kind, `platform=True`
+for the platform's own sets.
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Collection, Iterable, Mapping
-from enum import StrEnum
 from types import MappingProxyType
+from typing import get_args
 
 from medshard.errors import CatalogError
 from medshard.registry.concepts import Vocabulary
 from medshard.registry.entry_checks import parts_of
-from medshard.registry.schema import Entry
+from medshard.registry.licences import canonical_licence
+from medshard.registry.schema import Entry, Source
+from medshard.registry.schema.shape import alternatives
 from medshard.registry.vocabulary import (
     Access,
     Confidence,
@@ -85,18 +88,20 @@ def _listed(wanted: object) -> Collection[object]:
     return wanted if isinstance(wanted, list | tuple | set | frozenset) else (wanted,)
 
 
-def _word(name: str, word: object, words: type[StrEnum] | None) -> str:
+def _word(name: str, word: object, words: Iterable[str] | None) -> str:
     if words is None:
         return str(word)
-    known = {choice.value.casefold(): choice.value for choice in words}
+    known = {choice.casefold(): str(choice) for choice in words}
     if (text := str(word).casefold()) in known:
         return known[text]
     near = difflib.get_close_matches(text, list(known), n=3)
-    raise CatalogError(
-        "query.word",
-        where=f"{name}={word}",
-        problem=f"{word!r} is not a word for {name}",
-        details={"did you mean" if near else "words": ", ".join(known[choice] for choice in near or known)},
+    details = {"did you mean" if near else "words": ", ".join(known[choice] for choice in near or known)}
+    raise _no_word(name, word, details)
+
+
+def _no_word(name: str, word: object, details: Mapping[str, str]) -> CatalogError:
+    return CatalogError(
+        "query.word", where=f"{name}={word}", problem=f"{word!r} is not a word for {name}", details=dict(details)
     )
 
 
@@ -118,11 +123,40 @@ def _text(wanted: object) -> Condition:
 
 
 def _dimension(wanted: object) -> Condition:
-    chosen = {int(str(number).casefold().removesuffix("d")) for number in _listed(wanted)}
+    words = [str(number).casefold().removesuffix("d") for number in _listed(wanted)]
+    chosen = {int(_word("dimension", word, ("1", "2", "3"))) for word in words}
     return lambda entry: bool(chosen & set(entry.dimensions))
 
 
-_WORDS: Mapping[str, tuple[type[StrEnum] | None, Callable[[Entry], Iterable[str]]]] = MappingProxyType(
+def _licence(wanted: object) -> Condition:
+    chosen = {_licence_id(str(expression)) for expression in _listed(wanted)}
+    return lambda entry: entry.licence.id in chosen
+
+
+def _licence_id(expression: str) -> str:
+    try:
+        return canonical_licence(expression)
+    except ValueError as error:
+        raise _no_word("licence", expression, {"expected": str(error)}) from error
+
+
+def _yes_or_no(name: str, fact: Callable[[Entry], bool]) -> Callable[[object], Condition]:
+    def condition(wanted: object) -> Condition:
+        if not isinstance(wanted, bool):
+            raise _no_word(name, wanted, {"words": "True, False"})
+        return lambda entry: fact(entry) is wanted
+
+    return condition
+
+
+def _is_labelled(entry: Entry) -> bool:
+    return any(group.labels or group.annotations for group in entry.cases)
+
+
+SOURCE_KINDS = tuple(word for model in alternatives(Source) for word in get_args(model.model_fields["kind"].annotation))
+"""The words that tell the models of a source apart."""
+
+_WORDS: Mapping[str, tuple[Iterable[str] | None, Callable[[Entry], Iterable[str]]]] = MappingProxyType(
     {
         "id": (None, lambda entry: (entry.id,)),
         "group": (Group, lambda entry: entry.groups),
@@ -132,8 +166,7 @@ _WORDS: Mapping[str, tuple[type[StrEnum] | None, Callable[[Entry], Iterable[str]
         "access": (Access, lambda entry: (entry.access.kind,)),
         "maturity": (Maturity, lambda entry: (entry.maturity,)),
         "confidence": (Confidence, lambda entry: (entry.confidence,)),
-        "licence": (None, lambda entry: (entry.licence.id,)),
-        "kind": (None, lambda entry: (source.kind for source in entry.acquisition)),
+        "kind": (SOURCE_KINDS, lambda entry: (source.kind for source in entry.acquisition)),
         "sequence": (
             Sequence,
             lambda entry: (
@@ -147,8 +180,9 @@ _FREE: Mapping[str, Callable[[object], Condition]] = MappingProxyType(
     {
         "dimension": _dimension,
         "text": _text,
-        "labelled": lambda wanted: lambda entry: bool(entry.concepts) is wanted,
-        "platform": lambda wanted: lambda entry: any(row.group for row in entry.paper) is wanted,
+        "licence": _licence,
+        "labelled": _yes_or_no("labelled", _is_labelled),
+        "platform": _yes_or_no("platform", lambda entry: any(row.group is not None for row in entry.paper)),
     }
 )
 CONDITIONS = (*_WORDS, *_PERMISSIONS, "concept", "examines", *_FREE)

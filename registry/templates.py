@@ -23,8 +23,8 @@ def check_template(template: str) -> str:
             raise ValueError(f"unbalanced brace at character {token.start() + 1} of {template!r}")
         if token["field"] is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", token["field"]):
             raise ValueError(f"{{{token['field']}}} in {template!r} is no field name (letters, digits and _)")
-    if template.startswith("/") or ".." in template.split("/"):
-        raise ValueError(f"{template!r} must be a path below the acquired tree")
+    if {"", ".", ".."} & set(template.split("/")):
+        raise ValueError(f"{template!r} must be a path below the acquired tree, with no part empty, `.` or `..`")
     return template
 
 
@@ -48,8 +48,7 @@ def match_template(template: str, path: str, where: tuple[tuple[str, str], ...] 
     match = _compile(template, where).fullmatch(path)
     if match is None:
         return None
-    fields = {name: match[name] for name in template_fields(template)}
-    return None if any("/" in value for value in fields.values()) else fields
+    return {name: match[name] for name in template_fields(template)}
 
 
 @lru_cache(maxsize=4096)
@@ -65,8 +64,17 @@ def _compile(template: str, where: tuple[tuple[str, str], ...]) -> re.Pattern[st
             parts.append(f"(?P={name})")
         else:
             seen.add(name)
-            parts.append(f"(?P<{name}>{narrower.get(name, '[^/]+?')})")
+            parts.append(_narrow_field(name, narrower[name]) if name in narrower else f"(?P<{name}>[^/]+?)")
     return re.compile("".join(parts))
+
+
+def _narrow_field(name: str, pattern: str) -> str:
+    """A field with a regular expression of its own, which may be wide enough to match `/`: the field still ends there.
+
+    What is left of the path behind the field has to end with what is left behind the next `/`.
+    """
+    behind = f"{name}__behind"
+    return rf"(?=[^/]*(?P<{behind}>[\s\S]*))(?P<{name}>{pattern})(?=[\s\S]*(?P={behind})\Z)"
 
 
 @lru_cache(maxsize=65536)

@@ -50,13 +50,13 @@ class YamlDocument:
         """Line of a field, counted from 1, or of the nearest parent that stands in the file."""
         return self._walk(path)[1]
 
-    def known_part(self, path: tuple[Any, ...]) -> tuple[Any, ...]:
+    def known_part(self, path: tuple[Any, ...], *, is_missing: bool = False) -> tuple[Any, ...]:
         """The path without what is not in the file, such as the kind of a union that a validator names.
 
-        The last part stays: it may be a field that is missing.
+        is_missing: the last part is a field that the file ought to have; it stays.
         """
         known = self._walk(path)[0]
-        return known if path[-1:] == known[-1:] else (*known, *path[-1:])
+        return (*known, *path[-1:]) if is_missing else known
 
     def _walk(self, path: tuple[Any, ...]) -> tuple[tuple[Any, ...], int]:
         node, line, known = self.root, self.root.start_mark.line + 1 if self.root is not None else 1, []
@@ -127,7 +127,7 @@ class _Builder:
         try:
             return loader.construct_object(node, deep=True)
         except (ValueError, yaml.YAMLError) as error:
-            self._report(node, path, f"{node.value!r} cannot be understood: {error}")
+            self._report(node, path, f"{node.value!r} cannot be understood: {_reason(error)}")
             return None
 
     def _mapping(self, loader: Any, node: Any, path: FieldPath) -> dict[Any, Any]:
@@ -136,7 +136,11 @@ class _Builder:
             if not isinstance(key_node, yaml.ScalarNode):
                 self._report(key_node, path, "a key must be a single word or number")
                 continue
-            key = key_node.value if key_node.tag == _TEXT else loader.construct_object(key_node, deep=True)
+            try:
+                key = key_node.value if key_node.tag == _TEXT else loader.construct_object(key_node, deep=True)
+            except (ValueError, yaml.YAMLError) as error:
+                self._report(key_node, path, f"the key {key_node.value!r} cannot be understood: {_reason(error)}")
+                continue
             if key in result:
                 self._report(key_node, (*path, key), "this key stands here twice")
             result[key] = self.build(loader, value_node, (*path, key))
@@ -147,3 +151,8 @@ class _Builder:
         self.problems.append(
             Problem(file=self._file, line=node.start_mark.line + 1, entry=None, field=field, message=message)
         )
+
+
+def _reason(error: Exception) -> str:
+    """The message without the place, which every report names anyway."""
+    return str(error.problem) if isinstance(error, yaml.MarkedYAMLError) else str(error)

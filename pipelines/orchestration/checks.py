@@ -14,7 +14,7 @@ from medshard.pipelines.inclusion_gate import judge_criteria
 from medshard.pipelines.orchestration.asset_metadata import markdown_table
 from medshard.pipelines.orchestration.expectations import validate_cases_table
 from medshard.pipelines.stages.stage import Context, StageResult
-from medshard.registry.schema import Entry, PipSource, Source
+from medshard.registry.schema import Entry, PipSource, RemoteSource, Source
 from medshard.registry.store.objects import Store
 from medshard.registry.vocabulary import Criterion, Purpose
 
@@ -250,10 +250,14 @@ def _unpacked_cases(judged: Judged) -> set[str]:
 
 
 def _is_pinned(source: Source) -> bool:
+    if isinstance(source, RemoteSource):
+        return bool(source.files) and all(file.checksum is not None for file in source.files)
     return isinstance(source, PipSource) or bool(source.files) or getattr(source, "sha256", None) is not None
 
 
 def _name(source: Source) -> str:
+    if isinstance(source, RemoteSource):
+        return ", ".join(file.name for file in source.files[:3]) or source.page or source.part
     return str(getattr(source, "package", None) or getattr(source, "path", ""))
 
 

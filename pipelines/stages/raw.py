@@ -13,8 +13,8 @@ from medshard.converters.reading import read_image
 from medshard.errors import AcquisitionError
 from medshard.pipelines.execution.map_cases import Execution
 from medshard.pipelines.stages.stage import CODE_VERSIONS, CaseJob, Context, StageResult, publish_stage, run_jobs
-from medshard.registry.acquisition import ACQUIRERS
-from medshard.registry.schema import Reencode, Source
+from medshard.registry.acquisition import ACQUIRERS, acquirer_of
+from medshard.registry.schema import Entry, Reencode, Source
 from medshard.registry.store.digests import canonical_json
 from medshard.registry.store.manifests import Manifest
 from medshard.registry.store.objects import Store
@@ -54,6 +54,7 @@ def build_raw(context: Context) -> StageResult:
     Raises AcquisitionError when a source cannot be had: no later stage can do without it.
     """
     started = time.monotonic()
+    _refuse_the_unobtainable(context.entry)
     # Sources come one after the other and through this machine, also when the cases are spread over a cluster.
     context = replace(context, execution=Execution())
     jobs = [_source_job(context, number, source) for number, source in enumerate(context.entry.acquisition)]
@@ -96,6 +97,17 @@ def raw_files(store: Store, records: Manifest | list[CaseRecord]) -> dict[str, R
                 )
             found[file.path] = file
     return found
+
+
+def _refuse_the_unobtainable(entry: Entry) -> None:
+    if not entry.acquisition:
+        raise AcquisitionError(
+            "source.none",
+            where=entry.id,
+            problem="the data set cannot be downloaded",
+            details={"access": entry.access.kind, "what is known": entry.access.instructions},
+            action="If you have the files, describe them as a `folder` source in a catalog of your own.",
+        )
 
 
 def acquire_source(job: CaseJob[SourcePayload]) -> CaseRecord:
@@ -142,7 +154,7 @@ def reencode_source(job: CaseJob[ReencodePayload]) -> CaseRecord:
 
 def _source_job(context: Context, number: int, source: Source) -> CaseJob[SourcePayload]:
     base = context.catalog.folder(context.entry.id)
-    identity = ACQUIRERS[source.kind].identity(source, base)
+    identity = acquirer_of(source, where=context.entry.id).identity(source, base)
     name = f"{number:02d}-{source.kind}"
     key = record_key(
         stage=STAGE,

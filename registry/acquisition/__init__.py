@@ -12,8 +12,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from medshard.errors import AcquisitionError
 from medshard.registry.acquisition import folder, package, pip
 from medshard.registry.acquisition.acquired import Acquired
+from medshard.registry.schema import RemoteSource, Source
 
 
 @dataclass(frozen=True)
@@ -30,4 +32,23 @@ ACQUIRERS = MappingProxyType(
     }
 )
 
-__all__ = ["ACQUIRERS", "Acquired", "Acquirer"]
+
+def acquirer_of(source: Source, *, where: str) -> Acquirer:
+    """What fetches a source. Raises AcquisitionError[source.unfetched] for a kind that is only described so far."""
+    if source.kind in ACQUIRERS:
+        return ACQUIRERS[source.kind]
+    raise AcquisitionError(
+        "source.unfetched",
+        where=where,
+        problem=f"sources of kind {source.kind} are described in the catalog, but this release does not fetch them",
+        details={"fetched": ", ".join(ACQUIRERS), **_page(source)},
+        action="Download the files yourself and describe them as a `folder` source in a catalog of your own "
+        "(MEDSHARD_CATALOG); `medshard show ID` says where they are and under which terms.",
+    )
+
+
+def _page(source: Source) -> dict[str, str]:
+    return {"page": source.page} if isinstance(source, RemoteSource) and source.page else {}
+
+
+__all__ = ["ACQUIRERS", "Acquired", "Acquirer", "acquirer_of"]

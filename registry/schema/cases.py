@@ -7,7 +7,13 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from medshard.registry.schema.annotations import AnyAnnotation
+from medshard.registry.schema.annotations import (
+    AnyAnnotation,
+    QuestionAnswers,
+    ReportText,
+    ScoreTable,
+    TableAnnotation,
+)
 from medshard.registry.schema.model import Model, Name, Template, Text
 from medshard.registry.templates import template_fields
 from medshard.registry.vocabulary import Group, Modality, PatientBasis, Sequence, SplitName
@@ -182,8 +188,10 @@ class CaseGroup(Model):
         used = set(template_fields(self.case)) | set(self.where)
         if isinstance(self.patient, str):
             used |= set(template_fields(self.patient))
-        for path in self.other_paths:
+        for path in (*self.other_paths, *self.other_files.values()):
             used |= set(template_fields(path))
+        for key in self._row_keys:
+            used |= set(template_fields(key)) - {"case"}  # in a key, `{case}` may be the name of the case itself
         if missing := sorted(used - known - FREE_FIELDS):
             raise ValueError(f"the fields {missing} do not occur in the path that finds the cases: {self.anchor}")
         if astray := sorted(
@@ -192,7 +200,7 @@ class CaseGroup(Model):
             raise ValueError(f"the fields {astray} enumerate the files of a label; they name no case")
         for name, pattern in self.where.items():
             try:
-                re.compile(pattern)
+                re.compile(f"(?P<{name}>{pattern})")  # as it will stand, where `(?i)` is too late for a flag
             except re.error as error:
                 raise ValueError(f"where.{name} is no regular expression: {error}") from error
         return self
@@ -252,5 +260,15 @@ class CaseGroup(Model):
         return tuple(dict.fromkeys([*voxels, *others]))
 
     @property
+    def _row_keys(self) -> tuple[str, ...]:
+        """Templates of what a case is called in the tables that speak of it."""
+        holders = (*self.annotations.values(), self.patient, self.split)
+        return tuple(holder.key for holder in holders if isinstance(holder, _HAS_KEY))
+
+    @property
     def _label_fields(self) -> set[str]:
-        return {field for label in self.labels.values() for path in label.paths for field in template_fields(path)}
+        paths = [path for label in self.labels.values() for path in label.paths] + list(self.other_files.values())
+        return {field for path in paths for field in template_fields(path)}
+
+
+_HAS_KEY = (PatientColumn, SplitLists, TableAnnotation, ScoreTable, ReportText, QuestionAnswers)

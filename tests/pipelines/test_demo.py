@@ -121,7 +121,7 @@ def _catalog_with_a_missing_folder(folder: Path) -> Path:
     dimensions: [2]
     licence: {{id: CC0-1.0}}
     access: {{kind: open}}
-    maturity: layout-tested
+    maturity: acquired
     acquisition: [{{kind: folder, path: {path}}}]
     cases: [{{case: "{{name}}", modality: fundus, images: {{image: {{path: "{{name}}.png"}}}}}}]
 """
