@@ -18,8 +18,8 @@ from medshard.tables import Column, table, terminal_width
 
 if TYPE_CHECKING:
     from medshard.registry import Catalog, Entry
-    from medshard.registry.capacity import Capacity
-    from medshard.registry.criteria import EntryVerdict, Finding
+    from medshard.registry.questions.capacity import Capacity
+    from medshard.registry.questions.criteria import EntryVerdict, Finding
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 
@@ -127,7 +127,7 @@ def _list_row(entry: Entry) -> tuple[str, ...]:
 def show(entry_id: str, as_json: bool) -> None:
     """The data card of one data set. ID may also be a name of it, such as "MSD Liver (Task03)"."""
     from medshard.registry import Catalog
-    from medshard.registry.cards import card_for_terminal
+    from medshard.registry.cards.cards import card_for_terminal
 
     catalog = Catalog.load()
     entry = _entry_called(catalog, entry_id)
@@ -176,7 +176,7 @@ def check(file: Path | None) -> None:
 def format_command(file: Path | None, only_check: bool) -> None:
     """Sort and lay out a catalog file (the public one by default)."""
     from medshard.registry.catalog import PUBLIC_CATALOG
-    from medshard.registry.catalog_format import format_file
+    from medshard.registry.catalog.formatting import format_file
 
     path = file or PUBLIC_CATALOG
     changed = format_file(path, check=only_check)
@@ -189,7 +189,7 @@ def format_command(file: Path | None, only_check: bool) -> None:
 @click.option("--output", type=click.Path(path_type=Path), help="Write it there instead of printing it.")
 def schema(output: Path | None) -> None:
     """The JSON Schema of catalog files, for editors."""
-    from medshard.registry.json_schema import schema_text
+    from medshard.registry.catalog.json_schema import schema_text
 
     _write(schema_text(), output)
 
@@ -200,7 +200,7 @@ def schema(output: Path | None) -> None:
 def labels(concept: str | None, as_json: bool) -> None:
     """Which entries annotate CONCEPT (or a part or kind of it), under which value; without one, all concepts."""
     from medshard.registry import Catalog
-    from medshard.registry.label_index import uses_of
+    from medshard.registry.questions.label_index import uses_of
 
     catalog = Catalog.load()
     if concept is None:
@@ -227,7 +227,7 @@ def labels(concept: str | None, as_json: bool) -> None:
 
 
 def _echo_vocabulary(catalog: Catalog, as_json: bool) -> None:
-    from medshard.registry.label_index import uses_in
+    from medshard.registry.questions.label_index import uses_in
 
     known = catalog.vocabulary.concepts
     if as_json:
@@ -250,8 +250,8 @@ def _echo_vocabulary(catalog: Catalog, as_json: bool) -> None:
 def audit_paper(as_json: bool) -> None:
     """Where the paper's tables and the sources of its data sets disagree."""
     from medshard.registry import Catalog
-    from medshard.registry.paper_audit import audit_paper as audit
-    from medshard.registry.paper_audit import paper_totals
+    from medshard.registry.questions.paper_audit import audit_paper as audit
+    from medshard.registry.questions.paper_audit import paper_totals
 
     catalog = Catalog.load()
     found = audit(catalog)
@@ -301,8 +301,8 @@ def plan_capacity(
 ) -> None:
     """Download, disk at every stage, hours and licences of a selection, before a byte is fetched."""
     from medshard.registry import Catalog
-    from medshard.registry.capacity import Rates
-    from medshard.registry.capacity import plan_capacity as plan
+    from medshard.registry.questions.capacity import Rates
+    from medshard.registry.questions.capacity import plan_capacity as plan
 
     catalog = Catalog.load()
     if not (entry_ids or everything or platform or any(conditions.values())):
@@ -372,7 +372,7 @@ def _bytes(count: int) -> str:
 def criteria(entry_ids: tuple[str, ...], root: str | None, as_json: bool) -> None:
     """The three inclusion criteria, judged per entry and over the catalog, with the evidence."""
     from medshard.registry import Catalog
-    from medshard.registry.criteria import judge_catalog, judge_entry
+    from medshard.registry.questions.criteria import judge_catalog, judge_entry
     from medshard.registry.store import Store
 
     catalog = Catalog.load()
@@ -395,7 +395,7 @@ def criteria(entry_ids: tuple[str, ...], root: str | None, as_json: bool) -> Non
 
 
 def _echo_verdicts(verdicts: Iterable[EntryVerdict]) -> None:
-    from medshard.registry.criteria import Judgement
+    from medshard.registry.questions.criteria import Judgement
     from medshard.registry.vocabulary import Criterion
 
     columns = (Column("entry"), *(Column(criterion.value) for criterion in Criterion), Column("because", least=20))
@@ -433,7 +433,7 @@ def _echo_findings(findings: Iterable[Finding]) -> None:
 def card(entry_id: str, output: Path | None) -> None:
     """The data card of one data set in Markdown."""
     from medshard.registry import Catalog
-    from medshard.registry.cards import card as markdown
+    from medshard.registry.cards.cards import card as markdown
 
     catalog = Catalog.load()
     _write(markdown(_entry_called(catalog, entry_id), catalog), output)
@@ -446,7 +446,7 @@ def card(entry_id: str, output: Path | None) -> None:
 def export(form: str, entry_id: str, output: Path | None) -> None:  # noqa: ARG001 (one form so far)
     """One data set's record in an exchange format: Croissant 1.1 (JSON-LD)."""
     from medshard.registry import Catalog
-    from medshard.registry.croissant import croissant
+    from medshard.registry.croissant.document import croissant
 
     catalog = Catalog.load()
     document = croissant(_entry_called(catalog, entry_id), catalog)

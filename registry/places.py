@@ -9,12 +9,14 @@ from urllib.parse import quote
 
 from medshard.registry.schema import Entry, FolderSource, RemoteFile, RemoteSource, Source
 
+DOI_RESOLVER = "https://doi.org/"
+
 
 def home_of(entry: Entry) -> str | None:
     """The page of the data set: its homepage, else where it is got, else the paper about it."""
     pages = (source_page(source) for source in entry.acquisition)
     doi = entry.citation.doi if entry.citation else None
-    paper = f"https://doi.org/{doi}" if doi else None
+    paper = DOI_RESOLVER + doi if doi else None
     return next((page for page in (entry.homepage, entry.access.url, *pages, paper) if page), None)
 
 
@@ -78,6 +80,10 @@ _PAGES: Mapping[str, Callable[[Any], str | None]] = MappingProxyType(
         ),
         "synapse": lambda source: f"https://www.synapse.org/Synapse:{source.id}",
         "huggingface": lambda source: f"https://huggingface.co/datasets/{source.repository}",
+        "gdrive": lambda source: (
+            f"https://drive.google.com/{'drive/folders' if source.folder else 'file/d'}/{source.id}"
+        ),
+        "grand-challenge": lambda source: f"https://{source.challenge}.grand-challenge.org/",
         "physionet": lambda source: f"https://physionet.org/content/{source.project}/{source.version}/",
         "osf": lambda source: _optional("https://osf.io/", source.project),
         "mendeley": lambda source: (

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from medshard.cli import cli
 from medshard.registry import Catalog
 from medshard.registry.catalog import PUBLIC_CATALOG
-from medshard.registry.json_schema import schema_text
+from medshard.registry.catalog.json_schema import schema_text
 from medshard.registry.store import CaseRecord, Head, Manifest, Store, publish_manifest, swap_head
 
 SMALL = """\
@@ -91,7 +91,8 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A catalog of two entries in the place of the public one."""
     file = tmp_path / "catalog.yaml"
     file.write_text(SMALL, encoding="utf8")
-    monkeypatch.setattr("medshard.registry.catalog.PUBLIC_CATALOG", file)
+    for module in ("medshard.registry.catalog", "medshard.registry.catalog.catalog"):
+        monkeypatch.setattr(f"{module}.PUBLIC_CATALOG", file)
     monkeypatch.delenv("MEDSHARD_CATALOG", raising=False)
     monkeypatch.delenv("MEDSHARD_ROOT", raising=False)
     return file

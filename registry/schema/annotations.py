@@ -46,6 +46,17 @@ class Annotation(Model):
         return self.concepts if self.examined is None else self.examined
 
 
+class RowAnnotation(Annotation):
+    """What stands in a table (csv, tsv, xlsx, json, txt, mat, npz or a text file): a row per case.
+
+    key: what the case is called in `key_column`; in it `{case}` may be the name of the case.
+    """
+
+    path: Template
+    key: Template = "{case}"
+    key_column: str | None = None
+
+
 class ClassFolder(Annotation):
     """The class is the name of a folder, or another part of the path: field `field` of the first image's path."""
 
@@ -54,27 +65,21 @@ class ClassFolder(Annotation):
     values: Annotated[dict[str, str], Field(min_length=1)]
 
 
-class TableAnnotation(Annotation):
-    """A row of a table per case.
+class ClassTable(RowAnnotation):
+    """A class per row.
 
-    path: csv, tsv, xlsx, json, txt, mat or npz. key: what the case is called in `key_column`. column: the column that
-    holds the class; without one, `values` maps the columns themselves, each holding 0 or 1 (several classes at once).
+    column: the column that holds the class; without one, `values` maps the columns themselves, each holding 0 or 1
+    (several classes at once).
     """
 
     kind: Literal["class-table"]
-    path: Template
-    key: Template = "{case}"
-    key_column: str | None = None
     column: str | None = None
 
 
-class ScoreTable(Annotation):
+class ScoreTable(RowAnnotation):
     """A number per case: a grade, a measurement, a risk."""
 
     kind: Literal["score-table"]
-    path: Template
-    key: Template = "{case}"
-    key_column: str | None = None
     column: str | None = None
     unit: str | None = None
 
@@ -116,22 +121,16 @@ class Transforms(Annotation):
     format: Text
 
 
-class ReportText(Annotation):
+class ReportText(RowAnnotation):
     """Free text about the case: a report, its sections, or a caption."""
 
     kind: Literal["report"]
-    path: Template
-    key: Template = "{case}"
-    key_column: str | None = None
     column: str | None = None
     sections: tuple[str, ...] = ()
 
 
-class QuestionAnswers(Annotation):
+class QuestionAnswers(RowAnnotation):
     kind: Literal["question-answers"]
-    path: Template
-    key: Template = "{case}"
-    key_column: str | None = None
     question: str | None = None
     answer: str | None = None
 
@@ -146,7 +145,7 @@ class Events(Annotation):
 
 AnyAnnotation = Annotated[
     ClassFolder
-    | TableAnnotation
+    | ClassTable
     | ScoreTable
     | Boxes
     | Landmarks

@@ -7,13 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from medshard.registry.schema.annotations import (
-    AnyAnnotation,
-    QuestionAnswers,
-    ReportText,
-    ScoreTable,
-    TableAnnotation,
-)
+from medshard.registry.schema.annotations import AnyAnnotation, RowAnnotation
 from medshard.registry.schema.model import Model, Name, Template, Text
 from medshard.registry.templates import template_fields
 from medshard.registry.vocabulary import Group, Modality, PatientBasis, Sequence, SplitName
@@ -263,12 +257,9 @@ class CaseGroup(Model):
     def _row_keys(self) -> tuple[str, ...]:
         """Templates of what a case is called in the tables that speak of it."""
         holders = (*self.annotations.values(), self.patient, self.split)
-        return tuple(holder.key for holder in holders if isinstance(holder, _HAS_KEY))
+        return tuple(holder.key for holder in holders if isinstance(holder, RowAnnotation | PatientColumn | SplitLists))
 
     @property
     def _label_fields(self) -> set[str]:
         paths = [path for label in self.labels.values() for path in label.paths] + list(self.other_files.values())
         return {field for path in paths for field in template_fields(path)}
-
-
-_HAS_KEY = (PatientColumn, SplitLists, TableAnnotation, ScoreTable, ReportText, QuestionAnswers)

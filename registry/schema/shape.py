@@ -25,8 +25,8 @@ def field_order(model: type[BaseModel]) -> dict[str, int]:
     """Field -> place in a file. Where `kind` tells models apart, it and the fields of that kind come first."""
     names = list(model.model_fields)
     if _kind_of(model) is not None:
-        own = [name for name in names if name in model.__annotations__]
-        names = ["kind", *own, *names]
+        nearest_first = (name for kind in model.__mro__ for name in vars(kind).get("__annotations__", ()))
+        names = ["kind", *(name for name in nearest_first if name in model.model_fields)]
     return {name: number for number, name in enumerate(dict.fromkeys(names))}
 
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from itertools import takewhile
 from urllib.parse import urlencode
 
-from medshard.registry.capacity import plan_capacity
 from medshard.registry.catalog import Catalog, Origin
-from medshard.registry.overlaps import Edge
-from medshard.registry.paper_audit import audit_paper
+from medshard.registry.catalog.overlaps import Edge
+from medshard.registry.places import DOI_RESOLVER, source_page, source_place
+from medshard.registry.questions.capacity import plan_capacity
+from medshard.registry.questions.paper_audit import audit_paper
 from medshard.registry.schema import Entry, PaperRow, RemoteSource, Source
 from medshard.registry.schema.terms import QUESTIONS
-from medshard.registry.site.addresses import DOI_RESOLVER, name_of, page_of
 from medshard.registry.site.layout_section import layout
 from medshard.registry.site.markup import NOTHING, Content, Html, code, folded, items, join, link, pairs, table, tag
 from medshard.registry.site.words import (
@@ -202,8 +202,8 @@ def _sources(sources: Iterable[Source]) -> Html:
     parts: set[str] = set()
     rows: list[tuple[Content, ...]] = []
     for source in sources:
-        page, name = page_of(source), name_of(source)
-        shown = link(page, name or page) if page else code(name) if name else NOTHING
+        page, place = source_page(source), source_place(source)
+        shown: Content = link(page, place) if page else place
         rows.append((str(source.kind), join(shown, _files(source)), " ".join(_about(source, parts))))
         parts.add(getattr(source, "part", ""))
     return table(("Host", "What", "About"), rows, kind="sources")
@@ -217,8 +217,6 @@ def _about(source: Source, parts_above: Collection[str]) -> Iterator[str]:
         if source.optional:
             yield "Only on request."
         yield from (text for text in (getattr(source, "instructions", ""), source.note) if text)
-    if version := getattr(source, "version", None):
-        yield f"Version {version}."
 
 
 def _files(source: Source) -> Html:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from medshard.registry.entry_checks import parts_of
+from medshard.registry.catalog.entry_checks import parts_of
 from medshard.registry.schema import Entry
 from medshard.registry.site.words import licence_name
 from medshard.registry.vocabulary import Access, Confidence, Maturity, Permission

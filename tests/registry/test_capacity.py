@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from medshard.registry import Catalog, Entry
-from medshard.registry.capacity import Capacity, EntryCapacity, Rates, needed_sources, plan_capacity
 from medshard.registry.catalog import PUBLIC_CATALOG
+from medshard.registry.questions.capacity import Capacity, EntryCapacity, Rates, needed_sources, plan_capacity
 
 GB = 10**9
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from medshard.registry import Catalog
-from medshard.registry.cards import card, card_for_terminal
+from medshard.registry.cards.cards import card, card_for_terminal
 
 SECTIONS = [
     "What it is",

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medshard.errors import CatalogError
-from medshard.registry.catalog_format import WIDTH, format_catalog, format_file
+from medshard.registry.catalog.formatting import WIDTH, format_catalog, format_file
 from medshard.registry.schema import Entry
 
 MISLEADING_TEXTS = [

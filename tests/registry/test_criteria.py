@@ -10,7 +10,7 @@ import pytest
 from medshard.registry import Catalog, Entry
 from medshard.registry.catalog import PUBLIC_CATALOG
 from medshard.registry.concepts import Vocabulary, read_concepts
-from medshard.registry.criteria import EntryVerdict, Finding, Judgement, judge_catalog, judge_entry
+from medshard.registry.questions.criteria import EntryVerdict, Finding, Judgement, judge_catalog, judge_entry
 from medshard.registry.store import CaseRecord, Head, Manifest, Store, publish_manifest, swap_head
 from medshard.registry.vocabulary import (
     PLATFORM_GROUPS,

@@ -16,8 +16,8 @@ import pytest
 import yaml
 
 from medshard.registry import Catalog
-from medshard.registry.croissant import croissant
-from medshard.registry.croissant_paths import glob_of, path_regex
+from medshard.registry.croissant.document import croissant
+from medshard.registry.croissant.paths import glob_of, path_regex
 from medshard.registry.templates import match_template, template_fields
 
 LISTINGS = Path(__file__).parent / "listings"

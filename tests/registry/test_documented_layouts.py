@@ -19,10 +19,10 @@ from pydantic import BaseModel
 
 from medshard.registry import Catalog
 from medshard.registry.catalog import PUBLIC_CATALOG
-from medshard.registry.catalog_format import format_catalog
+from medshard.registry.catalog.entry_checks import check_entry
+from medshard.registry.catalog.formatting import format_catalog
+from medshard.registry.catalog.json_schema import CatalogDocument
 from medshard.registry.concepts import load_concepts
-from medshard.registry.entry_checks import check_entry
-from medshard.registry.json_schema import CatalogDocument
 from medshard.registry.layout import CaseFiles, Discovery, discover
 from medshard.registry.schema import CaseGroup, Entry, PatientColumn
 from medshard.registry.vocabulary import (

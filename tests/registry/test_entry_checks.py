@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from medshard.registry.catalog_checks import check_entries
+from medshard.registry.catalog.cross_checks import check_entries
+from medshard.registry.catalog.entry_checks import check_entry
 from medshard.registry.concepts import Concept, ConceptKind, Vocabulary
-from medshard.registry.entry_checks import check_entry
 from medshard.registry.schema import Entry
 
 VOCABULARY, _ = Vocabulary().extended(
@@ -102,11 +102,11 @@ def test_a_synonym_is_answered_with_the_name_and_nonsense_without_a_guess() -> N
     ("modalities", "case_group", "field", "says"),
     [
         (["CT"], group(modality="US"), "cases.0.modality", "US is not among"),
-        (["CT"], {"modality": "CT", "images": {"a": {"path": "{case}", "modality": "MR"}}}, "cases.0.images.a.modality", "MR is not"),
-        (["CT"], {"modality": "CT", "images": {"a": {"path": "{case}", "sequence": "T1"}}}, "cases.0.images.a.sequence", "only MR"),
+        (["CT"], group(images={"a": {"path": "{case}", "modality": "MR"}}), "cases.0.images.a.modality", "MR is not"),
+        (["CT"], group(images={"a": {"path": "{case}", "sequence": "T1"}}), "cases.0.images.a.sequence", "only MR"),
         (["CT"], group(signals={"s": {"path": "a", "modality": "ECG"}}), "cases.0.signals.s.modality", "ECG is not"),
     ],
-)  # fmt: skip
+)
 def test_cases_are_of_the_entrys_modalities(
     modalities: list[str], case_group: dict[str, Any], field: str, says: str
 ) -> None:

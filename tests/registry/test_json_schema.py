@@ -11,8 +11,8 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from medshard.registry.catalog import PUBLIC_CATALOG
+from medshard.registry.catalog.json_schema import catalog_schema
 from medshard.registry.concepts import load_concepts
-from medshard.registry.json_schema import catalog_schema
 
 GOOD = """\
 format_version: 1
@@ -100,7 +100,7 @@ def test_concepts_are_offered_by_name_wherever_one_may_stand(schema: dict[str, A
     assert offered["enum"] == sorted(load_concepts().concepts)
     assert other == {"type": "string"}, "an overlay may name concepts of its own"
     reference = {"$ref": "#/$defs/ConceptName"}
-    layer, table, soft = (schema["$defs"][name]["properties"] for name in ("LabelSpec", "TableAnnotation", "SoftMap"))
+    layer, table, soft = (schema["$defs"][name]["properties"] for name in ("LabelSpec", "ClassTable", "SoftMap"))
     assert layer["classes"]["additionalProperties"] == reference
     assert table["values"]["additionalProperties"] == reference
     assert soft["concept"] == reference

@@ -11,7 +11,7 @@ from medshard.errors import CatalogError
 from medshard.registry import Catalog, Entry
 from medshard.registry.catalog import PUBLIC_CATALOG
 from medshard.registry.concepts import Vocabulary, read_concepts
-from medshard.registry.label_index import LabelUse, uses_in, uses_of
+from medshard.registry.questions.label_index import LabelUse, uses_in, uses_of
 
 VOCABULARY: Vocabulary = read_concepts(
     [

@@ -17,7 +17,7 @@ import yaml
 
 from medshard.registry import Catalog
 from medshard.registry.catalog import PUBLIC_CATALOG
-from medshard.registry.catalog_format import format_catalog
+from medshard.registry.catalog.formatting import format_catalog
 
 Path_ = tuple[Any, ...]
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from medshard.registry import Catalog
 from medshard.registry.catalog import PUBLIC_CATALOG
-from medshard.registry.overlaps import OverlapGraph
+from medshard.registry.catalog.overlaps import OverlapGraph
 from medshard.registry.schema import Entry
 from medshard.registry.vocabulary import INVERSE_OVERLAP, OverlapKind
 

@@ -9,7 +9,7 @@ import pytest
 
 from medshard.registry import Catalog, Entry
 from medshard.registry.catalog import PUBLIC_CATALOG
-from medshard.registry.paper_audit import Disagreement, audit_paper, paper_totals
+from medshard.registry.questions.paper_audit import Disagreement, audit_paper, paper_totals
 from medshard.registry.vocabulary import PaperField
 
 ROW = {

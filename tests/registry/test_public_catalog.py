@@ -11,9 +11,9 @@ import yaml
 
 from medshard.registry import Catalog
 from medshard.registry.catalog import PUBLIC_CATALOG
-from medshard.registry.catalog_format import format_catalog
-from medshard.registry.json_schema import SCHEMA_FILE, schema_text
-from medshard.registry.paper_audit import paper_totals
+from medshard.registry.catalog.formatting import format_catalog
+from medshard.registry.catalog.json_schema import SCHEMA_FILE, schema_text
+from medshard.registry.questions.paper_audit import paper_totals
 from medshard.registry.vocabulary import PLATFORM_GROUPS, Confidence, Maturity
 
 PAPER = Path(__file__).parent / "paper"

@@ -9,8 +9,8 @@ import pytest
 from medshard.errors import CatalogError
 from medshard.registry import Catalog, Entry
 from medshard.registry.catalog import PUBLIC_CATALOG
+from medshard.registry.catalog.query import CONDITIONS, SOURCE_KINDS, select
 from medshard.registry.concepts import Vocabulary, read_concepts
-from medshard.registry.query import CONDITIONS, SOURCE_KINDS, select
 from medshard.registry.vocabulary import Group, Modality, Permission
 
 VOCABULARY: Vocabulary = read_concepts(

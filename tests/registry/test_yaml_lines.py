@@ -10,6 +10,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from medshard.registry import Catalog
 from medshard.registry.yaml_lines import DEEPEST, Problem, parse_yaml, read_yaml
 
 TEXT = """\
@@ -150,3 +151,88 @@ def test_a_problem_reads_as_file_line_entry_field(tmp_path: Path) -> None:
     file = tmp_path / "b.yaml"
     file.write_text("a: 1\na: 2\n", encoding="utf8")
     assert str(read_yaml(file).problems[0]) == f"{file}:2: a: this key stands here twice"
+
+
+ENTRY = """\
+format_version: 1
+entries:
+  - id: a
+    title: A
+    description: A.
+    version: "1"
+    groups: [brain]
+    modalities: [CT]
+    tasks: [segmentation]
+    dimensions: [3]
+    licence: {id: MIT}
+    access: {kind: open}
+    maturity: described
+    acquisition: [{kind: zenodo, record: "1"}]
+    cases:
+      - modality: CT
+        images: {ct: {path: "{case}.nii"}}
+        labels: {m: {path: "{case}_m.nii", classes: {1: liver}}}
+        annotations:
+          grade: {kind: boxes, format: coco, path: t.json}
+"""
+
+
+def problems(tmp_path: Path, text: str) -> list[tuple[int, str, str]]:
+    file = tmp_path / "mine.yaml"
+    file.write_text(text, encoding="utf8")
+    return [(problem.line, problem.field, problem.message) for problem in Catalog.load([file]).problems]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place", "says"),
+    [
+        ("format: coco, ", "", (20, "cases.0.annotations.grade.format"), "Field required"),
+        (
+            "path: t.json",
+            "values: {x: liver}, unmapped: {x: y}, path: t",
+            (20, "cases.0.annotations.grade"),
+            "unmapped",
+        ),
+        ("path: t.json", "values: {no: liver}, path: t", (20, "cases.0.annotations.grade.values"), "in quotes"),
+        ('record: "1"', "record: 1", (14, "acquisition.0.record"), "in quotes"),
+        ("modality: CT", "split: trian\n        modality: CT", (16, "cases.0.split"), "did you mean `train`"),
+        (
+            "modality: CT",
+            "patient: {path: t, colum: a}\n        modality: CT",
+            (16, "cases.0.patient.colum"),
+            "`column`",
+        ),
+        ("modality: CT", "where: {case: '(?i)a'}\n        modality: CT", (16, "cases.0"), "no regular expression"),
+        ("classes: {1: liver}", "classes: {one: liver}", (18, "cases.0.labels.m.classes.one"), "valid integer"),
+        ("licence: {id: MIT}", "licence: {id: MIT, 2024-13-01: x}", (11, "licence"), "cannot be understood"),
+    ],
+)
+def test_a_fault_of_an_entry_names_a_field_as_it_stands_in_the_file(
+    tmp_path: Path, old: str, new: str, place: tuple[int, str], says: str
+) -> None:
+    assert problems(tmp_path, ENTRY) == []
+    assert old in ENTRY
+    found = problems(tmp_path, ENTRY.replace(old, new, 1))
+    assert [(line, field) for line, field, message in found if says in message] == [place], found
+
+
+def test_what_is_wrong_around_the_entries_hides_none_of_them(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    text = "colour: red\nsize: 2\n" + ENTRY + "concepts:\n  - {name: one, name: stent strut, kind: instrument}\n"
+    file.write_text(text, encoding="utf8")
+    catalog = Catalog.load([file])
+    assert list(catalog.entries) == ["a"]
+    assert [(problem.line, problem.entry, problem.field) for problem in catalog.problems] == [
+        (24, None, "concepts.0.name"),
+        (1, None, "colour"),
+        (2, None, "size"),
+    ]
+
+
+def test_a_key_twice_hides_its_own_entry_only(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    again = ENTRY.partition("entries:\n")[2].replace("id: a", "id: b").replace("title: A", "title: A\n    title: B")
+    file.write_text(ENTRY + again, encoding="utf8")
+    catalog = Catalog.load([file])
+    assert list(catalog.entries) == ["a"]
+    assert [(problem.line, problem.entry, problem.field) for problem in catalog.problems] == [(23, "b", "title")]

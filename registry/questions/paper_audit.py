@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 
-from medshard.registry.entry_checks import PAPER_MODALITIES
+from medshard.registry.catalog.entry_checks import PAPER_MODALITIES
 from medshard.registry.schema import Entry, PaperRow
 from medshard.registry.vocabulary import PaperField
 

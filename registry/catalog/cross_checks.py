@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping
 
-from medshard.registry.entry_checks import EntryFault
+from medshard.registry.catalog.entry_checks import EntryFault
 from medshard.registry.schema import Entry
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from medshard.registry.catalog_reading import FORMAT_VERSION
+from medshard.registry.catalog.reading import FORMAT_VERSION
 from medshard.registry.concepts import Concept, Vocabulary, load_concepts
 from medshard.registry.schema import Entry
 
-SCHEMA_FILE = Path(__file__).parent.parent / "catalog.schema.json"
+SCHEMA_FILE = Path(__file__).parents[2] / "catalog.schema.json"
 
 
 class CatalogDocument(BaseModel):

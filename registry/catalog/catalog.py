@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from medshard.errors import CatalogError
-from medshard.registry.catalog_checks import check_entries
-from medshard.registry.catalog_reading import CatalogFile, read_catalog_file
+from medshard.registry.catalog.cross_checks import check_entries
+from medshard.registry.catalog.overlaps import OverlapGraph
+from medshard.registry.catalog.query import select
+from medshard.registry.catalog.reading import CatalogFile, read_catalog_file
 from medshard.registry.concepts import Vocabulary, load_concepts
-from medshard.registry.overlaps import OverlapGraph
-from medshard.registry.query import select
 from medshard.registry.schema import Entry
 from medshard.registry.yaml_lines import Problem
 
-PUBLIC_CATALOG = Path(__file__).parent.parent / "catalog.yaml"
+PUBLIC_CATALOG = Path(__file__).parents[2] / "catalog.yaml"
 OVERLAYS_VARIABLE = "MEDSHARD_CATALOG"
 
 
@@ -102,7 +102,7 @@ class Catalog:
         )
 
     def where(self, **conditions: object) -> tuple[Entry, ...]:
-        """The entries that meet all conditions, by id; `medshard.registry.query` explains them.
+        """The entries that meet all conditions, by id; `medshard.registry.catalog.query` explains them.
 
         Raises CatalogError for an unknown condition or word, with the nearest ones.
         """

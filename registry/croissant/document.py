@@ -7,7 +7,7 @@ A file without a known checksum. The specification lets a `FileObject` go withou
 813 of mlcommons/croissant), unless the file is contained in something. Such files are therefore contained in the file
 set of their source, which a person fetches; their address stands in `url`. No checksum is ever made up.
 
-How cases become record sets stands in `medshard.registry.croissant_records`.
+How cases become record sets stands in `medshard.registry.croissant.records`.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
-from medshard.registry.cards import examined_note, patients_rest_on
+from medshard.registry.cards.cards import examined_note, patients_rest_on
 from medshard.registry.catalog import Catalog
-from medshard.registry.croissant_paths import ARCHIVES, UNKNOWN_ENCODING, encoding_of, glob_of, sentence, slug
-from medshard.registry.croissant_records import Json, RecordSets
+from medshard.registry.croissant.paths import ARCHIVES, UNKNOWN_ENCODING, encoding_of, glob_of, sentence, slug
+from medshard.registry.croissant.records import Json, RecordSets
 from medshard.registry.licences import UNKNOWN_LICENCE
 from medshard.registry.places import file_address, home_of, source_page, source_place
 from medshard.registry.schema import Entry, FolderSource, PackageSource, PipSource, RemoteSource, Source

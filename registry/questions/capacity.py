@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
-from medshard.registry.case_sizes import assumed_download_bytes
+from medshard.registry.questions.case_sizes import assumed_download_bytes
 from medshard.registry.schema import Entry, FolderSource, PackageSource, PipSource, RemoteSource, Source
 from medshard.registry.vocabulary import Access
 

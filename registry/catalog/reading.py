@@ -12,8 +12,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from medshard.registry.catalog.entry_checks import check_entry
 from medshard.registry.concepts import Vocabulary, located, read_concepts
-from medshard.registry.entry_checks import check_entry
 from medshard.registry.schema import Entry
 from medshard.registry.schema.shape import alternatives, item_shape, model_of, value_shape
 from medshard.registry.yaml_lines import Problem, YamlDocument, read_yaml

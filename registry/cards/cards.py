@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from medshard.registry.card_forms import (
+from medshard.registry.cards.card_forms import (
     FILES_IN_TERMINAL,
     GLUE,
     Block,
@@ -23,9 +23,9 @@ from medshard.registry.card_forms import (
     plain_text,
 )
 from medshard.registry.catalog import Catalog
+from medshard.registry.catalog.overlaps import Edge
 from medshard.registry.concepts import Vocabulary
 from medshard.registry.layout import label_templates
-from medshard.registry.overlaps import Edge
 from medshard.registry.places import file_address, source_page, source_place
 from medshard.registry.schema import (
     AnyAnnotation,

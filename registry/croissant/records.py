@@ -18,11 +18,12 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from medshard.registry.concepts import Vocabulary
-from medshard.registry.croissant_paths import PICTURES, TABLES, encoding_of, glob_of, path_regex, sentence, slug
+from medshard.registry.croissant.paths import PICTURES, TABLES, encoding_of, glob_of, path_regex, sentence, slug
 from medshard.registry.layout import label_templates
 from medshard.registry.schema import AnyAnnotation, CaseGroup, Entry, ImageSpec, LabelSpec, PatientColumn, SplitField
 from medshard.registry.schema.annotations import (
     Boxes,
+    ClassTable,
     Contours,
     Events,
     Landmarks,
@@ -30,7 +31,6 @@ from medshard.registry.schema.annotations import (
     QuestionAnswers,
     ReportText,
     ScoreTable,
-    TableAnnotation,
     Transforms,
 )
 from medshard.registry.schema.cases import FREE_FIELDS
@@ -50,7 +50,7 @@ Holding = Callable[[str], tuple[list[str], str]]
 
 
 FileAnnotation = (
-    TableAnnotation
+    ClassTable
     | ScoreTable
     | Boxes
     | Landmarks

@@ -18,8 +18,8 @@ from types import MappingProxyType
 from typing import get_args
 
 from medshard.errors import CatalogError
+from medshard.registry.catalog.entry_checks import parts_of
 from medshard.registry.concepts import Vocabulary
-from medshard.registry.entry_checks import parts_of
 from medshard.registry.licences import canonical_licence
 from medshard.registry.schema import Entry, Source
 from medshard.registry.schema.shape import alternatives
