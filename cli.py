@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from medshard import __version__
-from medshard.cli_catalog import COMMANDS
+from medshard.commands import CATALOG_COMMANDS
 from medshard.errors import MedshardError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def cli() -> None:
     """One catalog entry in, training-ready shards with a paper trail out."""
 
 
-for command in COMMANDS:
+for command in CATALOG_COMMANDS:
     cli.add_command(command)
 
 

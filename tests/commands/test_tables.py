@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medshard.tables import GAP, Column, table, terminal_width
+from medshard.commands.tables import GAP, Column, table, terminal_width
 
 COLUMNS = [Column("id"), Column("cases", right=True), Column("access", rank=1), Column("title", rank=2, least=6)]
 ROWS = [["lits", "201", "open", "Liver tumours"], ["kits23", "599", "agreement", "Kidneys and what grows on them"]]

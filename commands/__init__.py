@@ -1,0 +1,22 @@
+"""The commands about the catalog, by what a person wants; `cli.py` has those that build and train."""
+
+from medshard.commands.asking import audit_paper, labels, list_entries, show
+from medshard.commands.contributing import card, check, export, format_command, schema, site
+from medshard.commands.planning import criteria, plan_capacity
+
+CATALOG_COMMANDS = (
+    list_entries,
+    show,
+    labels,
+    audit_paper,
+    plan_capacity,
+    criteria,
+    check,
+    format_command,
+    schema,
+    card,
+    export,
+    site,
+)
+
+__all__ = ["CATALOG_COMMANDS"]

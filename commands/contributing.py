@@ -1,0 +1,90 @@
+"""Commands that look after catalog files and hand entries on: check, format, schema, card, export, site."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from medshard.commands.choosing import entry_called, write
+
+
+@click.command()
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+def check(file: Path | None) -> None:
+    """Validate FILE, or the catalog with its overlays: every problem with file, line and field."""
+    from medshard.registry import Catalog
+    from medshard.registry.catalog import PUBLIC_CATALOG
+
+    alone = file is None or file.resolve() == PUBLIC_CATALOG
+    catalog = Catalog.load() if file is None else Catalog.load([file] if alone else [PUBLIC_CATALOG, file])
+    problems = [problem for problem in catalog.problems if file is None or Path(problem.file) == file]
+    for problem in problems:
+        click.echo(str(problem))
+    valid = sum(1 for origin in catalog.origins.values() if file is None or origin.file == file.resolve())
+    click.echo(f"{valid} valid entries, {len(problems)} problems", err=True)
+    if problems:
+        sys.exit(1)
+
+
+@click.command("format")
+@click.argument("file", required=False, type=click.Path(path_type=Path, exists=True))
+@click.option("--check", "only_check", is_flag=True, help="Change nothing; fail when the file is not in its form.")
+def format_command(file: Path | None, only_check: bool) -> None:
+    """Sort and lay out a catalog file (the public one by default)."""
+    from medshard.registry.catalog import PUBLIC_CATALOG
+    from medshard.registry.catalog.formatting import format_file
+
+    path = file or PUBLIC_CATALOG
+    changed = format_file(path, check=only_check)
+    click.echo(f"{path}: {('not in its form' if only_check else 'formatted') if changed else 'unchanged'}")
+    if changed and only_check:
+        sys.exit(1)
+
+
+@click.command()
+@click.option("--output", type=click.Path(path_type=Path), help="Write it there instead of printing it.")
+def schema(output: Path | None) -> None:
+    """The JSON Schema of catalog files, for editors."""
+    from medshard.registry.catalog.json_schema import schema_text
+
+    write(schema_text(), output)
+
+
+@click.command()
+@click.argument("entry_id", metavar="ID")
+@click.option("--output", type=click.Path(path_type=Path), help="Write it there instead of printing it.")
+def card(entry_id: str, output: Path | None) -> None:
+    """The data card of one data set in Markdown."""
+    from medshard.registry import Catalog
+    from medshard.registry.cards.cards import card as markdown
+
+    catalog = Catalog.load()
+    write(markdown(entry_called(catalog, entry_id), catalog), output)
+
+
+@click.command()
+@click.argument("form", type=click.Choice(["croissant"]))
+@click.argument("entry_id", metavar="ID")
+@click.option("--output", type=click.Path(path_type=Path), help="Write it there instead of printing it.")
+def export(form: str, entry_id: str, output: Path | None) -> None:  # noqa: ARG001 (one form so far)
+    """One data set's record in an exchange format: Croissant 1.1 (JSON-LD)."""
+    from medshard.registry import Catalog
+    from medshard.registry.croissant.document import croissant
+
+    catalog = Catalog.load()
+    document = croissant(entry_called(catalog, entry_id), catalog)
+    write(json.dumps(document, indent=2, ensure_ascii=False) + "\n", output)
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+def site(folder: Path) -> None:
+    """Write the catalog as a searchable web site into FOLDER; it opens without a server."""
+    from medshard.registry import Catalog
+    from medshard.registry.site import build_site
+
+    pages = build_site(Catalog.load(), folder)
+    click.echo(f"{len(pages)} files; open {folder / 'index.html'}")
