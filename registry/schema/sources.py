@@ -14,14 +14,19 @@ from medshard.registry.schema.model import Checksum, Model, Sha256, Text, WebAdd
 from medshard.registry.templates import check_template, template_fields
 
 
-class RemoteFile(Model):
-    """One file of a host. `name` is what it is called below the raw tree's archives.
+Archive = Literal["zip", "tar", "tar.gz", "tar.bz2", "tar.xz", "tar.zst", "gz", "bz2", "rar", "7z", "none"]
 
+
+class RemoteFile(Model):
+    """One file of a host. `name` is what it is called there.
+
+    archive: how it is packed, where the name does not end in it; `none` keeps a file as it is that looks like an archive.
     url, id: where it lies, when the host's record does not say. size, checksum: what the source states; unknown when
     not given.
     """
 
     name: Text
+    archive: Archive | None = None
     url: WebAddress | None = None
     id: str | None = None
     size: PositiveInt | None = None
@@ -31,10 +36,12 @@ class RemoteFile(Model):
 class RemoteSource(Model):
     """What all sources behind a network share.
 
-    files: the files that are wanted, all of the record when empty. page: for people. into: folder of the raw tree.
+    files: the files that are wanted, all of the record when empty. archive: how the one download of a source without
+    named files is packed. page: for people. into: folder of the raw tree.
     """
 
     files: tuple[RemoteFile, ...] = ()
+    archive: Archive | None = None
     page: WebAddress | None = None
     part: str = ""
     optional: bool = False
