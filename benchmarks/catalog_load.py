@@ -35,7 +35,7 @@ def parse_with_libyaml() -> None:
 
 
 def list_command() -> None:
-    subprocess.run([sys.executable, "-m", "medshard.cli", "list"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([sys.executable, "-m", "medshard.cli", "list"], check=True, capture_output=True)
 
 
 def import_only() -> None:

@@ -129,10 +129,15 @@ def _description(entry: Entry, stage: str, plan: str | None) -> str:
     of_plan = f" Plan `{plan}`." if plan is not None else ""
     home = f" · [home page]({entry.homepage})" if entry.homepage else ""
     licence = entry.licence
+    access = (
+        f"\n\nAccess **{entry.access.kind.value}**: {entry.access.instructions}" if entry.access.instructions else ""
+    )
+    doubts = "".join(f"\n- {doubt}" for doubt in entry.doubts)
     return (
         f"{VERBS[stage]}{of_plan}\n\n### {entry.title}\n\n{entry.description}\n\n"
         f"Licence **{licence.id}**: commercial use {licence.commercial_use.value}, "
-        f"redistribution {licence.redistribution.value}. Version {entry.version}{home}"
+        f"redistribution {licence.redistribution.value}. Version {entry.version}{home}{access}"
+        + (f"\n\nDoubts:\n{doubts}" if doubts and stage == "raw" else "")
     )
 
 
@@ -173,7 +178,8 @@ def _tags(entry: Entry, stage: str) -> dict[str, str]:
     return {
         **single,
         **_tag_each("modality", entry.modalities),
-        **_tag_each("region", entry.groups),
+        **_tag_each("group", entry.groups),
+        **_tag_each("region", entry.regions),
         **_tag_each("task", entry.tasks),
     }
 

@@ -97,7 +97,7 @@ def test_an_asset_says_what_its_entry_is_before_anything_was_built(alone: None) 
     assert "spacing_z_mm" in [column.name for column in spec.metadata["dagster/column_schema"].columns]
     assert spec.tags["stage"] == "cases"
     assert spec.tags["licence"] == "MIT-AND-BSD-3-Clause"
-    assert {"modality/CT", "modality/MR", "region/mixed", "task/self-supervised"} <= set(spec.tags)
+    assert {"modality/CT", "modality/MR", "group/mixed", "task/self-supervised"} <= set(spec.tags)
 
 
 def test_only_the_criteria_that_an_entry_names_are_blocking(alone: None) -> None:
