@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -180,6 +181,8 @@ def _echo_stage(result: StageResult) -> None:
         f"{name:<40} {result.state:<9} {len(result.manifest.good)} cases, {len(result.excluded)} excluded, "
         f"{result.done} done, {result.reused} reused, {result.seconds:.1f} s, manifest {result.head.data_version[:12]}"
     )
+    for line in _layout_warnings(result):
+        click.echo(f"    {line}")
     for record in result.excluded:
         for line in str((record.error or {}).get("text", "")).splitlines():
             click.echo(f"    {line}")
@@ -195,6 +198,15 @@ def _echo_stage(result: StageResult) -> None:
     for case, fault in faults:
         if fault["code"] != "annotation.none":
             click.echo(f"    {case}: not for {' or '.join(fault['against'])}: {fault['code']}: {fault['reason']}")
+
+
+def _layout_warnings(result: StageResult) -> Iterator[str]:
+    """What `cases` noticed about the entry rather than about a case."""
+    if names := result.details.get("defects_of_no_case"):
+        yield f"known_defects names cases that are not there: {', '.join(names)}"
+    if count := result.details.get("unmatched_files"):
+        examples = ", ".join(result.details["unmatched_examples"])
+        yield f"{count} files belong to no case, such as {examples}"
 
 
 def _echo_lineage(traced: Lineage, indent: str) -> None:

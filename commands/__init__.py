@@ -1,6 +1,6 @@
 """The commands about the catalog, by what a person wants; `cli.py` has those that build and train."""
 
-from medshard.commands.asking import audit_paper, labels, list_entries, show
+from medshard.commands.asking import audit_paper, labels, list_entries, overlaps, show
 from medshard.commands.contributing import card, check, export, format_command, schema, site
 from medshard.commands.planning import criteria, plan_capacity
 
@@ -8,6 +8,7 @@ CATALOG_COMMANDS = (
     list_entries,
     show,
     labels,
+    overlaps,
     audit_paper,
     plan_capacity,
     criteria,

@@ -1,8 +1,9 @@
-"""Commands that ask the catalog: list, show, labels, audit-paper."""
+"""Commands that ask the catalog: list, show, labels, overlaps, audit-paper."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -56,7 +57,7 @@ def entry_row(entry: Entry) -> dict[str, Any]:
         "tasks": list(entry.tasks),
         "dimension": list(entry.dimensions),
         "access": entry.access.kind,
-        "licence": entry.licence.model_dump(mode="json", include={"id", *QUESTIONS}),
+        "licence": entry.licence.model_dump(mode="json", include={"id", "confidence", *QUESTIONS}),
         "counts": entry.source.model_dump(mode="json"),
         "concepts": list(entry.concepts),
         "maturity": entry.maturity,
@@ -72,7 +73,7 @@ def _list_row(entry: Entry) -> tuple[str, ...]:
         ",".join(entry.regions),
         "?" if entry.source.cases is None else f"{entry.source.cases:,}",
         entry.access.kind.value,
-        entry.licence.id,
+        entry.licence.id + (" ?" if entry.licence.is_doubtful else ""),
         entry.maturity.value,
         entry.title,
     )
@@ -114,8 +115,8 @@ def labels(concept: str | None, as_json: bool) -> None:
         return
     columns = (
         Column("entry"),
-        Column("layer"),
-        Column("kind", 1),
+        Column("layer", rank=1),
+        Column("kind", rank=2),
         Column("value"),
         Column("concept"),
         Column("examined"),
@@ -132,19 +133,51 @@ def _echo_vocabulary(catalog: Catalog, as_json: bool) -> None:
     from medshard.registry.questions.label_index import uses_in
 
     known = catalog.vocabulary.concepts
-    if as_json:
-        click.echo(json.dumps([concept.model_dump(mode="json") for concept in known.values()], indent=2))
-        return
     users: dict[str, set[str]] = {}
     for entry in catalog:
         for use in uses_in(entry):
             users.setdefault(use.concept, set()).add(entry.id)
-    columns = (Column("concept"), Column("kind"), Column("code", rank=1), Column("entries", right=True))
+    if as_json:
+        listed = [
+            {**concept.model_dump(mode="json"), "entries": sorted(users.get(name, ()))}
+            for name, concept in sorted(known.items())
+        ]
+        click.echo(json.dumps(listed, indent=2, ensure_ascii=False))
+        return
+    columns = (Column("concept"), Column("kind", rank=2), Column("code", rank=1), Column("entries", right=True))
     rows = [
         (name, concept.kind.value, concept.code or "", str(len(users.get(name, ()))))
         for name, concept in sorted(known.items())
     ]
     echo_lines(table(columns, rows, terminal_width()))
+
+
+@click.command()
+@click.argument("entry_id", metavar="ID")
+@click.option("--possible", is_flag=True, help="Follow overlaps that are only suspected, too.")
+@json_option
+def overlaps(entry_id: str, possible: bool, as_json: bool) -> None:
+    """Which entries show the same people as ID: directly, with the evidence, and through others."""
+    from medshard.registry import Catalog
+
+    catalog = Catalog.load()
+    entry = entry_called(catalog, entry_id)
+    edges = catalog.overlaps.of_entry(entry.id)
+    through = sorted(catalog.overlaps.reachable(entry.id, possible=possible) - {edge.other for edge in edges})
+    if as_json:
+        document = {"entry": entry.id, "direct": [asdict(edge) for edge in edges], "through_others": through}
+        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        return
+    rows = [(edge.other, edge.kind.value, str(edge.pairs or ""), edge.evidence) for edge in edges]
+    columns = (
+        Column("entry"),
+        Column("this one is"),
+        Column("pairs", rank=1, right=True),
+        Column("evidence", least=24),
+    )
+    echo_lines(table(columns, rows, terminal_width()))
+    if through:
+        click.echo(f"through others: {', '.join(through)}")
 
 
 @click.command("audit-paper")
@@ -172,7 +205,8 @@ def audit_paper(as_json: bool) -> None:
     rows = [(item.entry, str(item.table or ""), item.field, item.paper, item.source, item.note) for item in found]
     echo_lines(table(columns, rows, terminal_width()))
     click.echo(
-        f"{len(found)} disagreements in {len({item.entry for item in found})} entries; on paper the platform has "
+        f"{len(found)} remarks on {len({item.entry for item in found})} entries, {sum(item.differs for item in found)} "
+        "of them on figures that differ; on paper the platform has "
         f"{totals.names} names, {totals.images_3d:,} 3-D and {totals.images_2d:,} 2-D images",
         err=True,
     )

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from medshard.errors import CatalogError
-from medshard.registry.vocabulary import Access, Group, Maturity, Modality, Permission, Region, Sequence, Task
+from medshard.registry.vocabulary import (
+    Access,
+    Confidence,
+    Group,
+    Maturity,
+    Modality,
+    Permission,
+    Region,
+    Sequence,
+    Task,
+)
 
 if TYPE_CHECKING:
     from medshard.registry import Catalog, Entry
@@ -35,6 +45,7 @@ _FILTERS = (
     click.option("--dimension", type=click.Choice(["1", "2", "3"]), multiple=True, help="Of the images."),
     click.option("--concept", multiple=True, help="Annotates this concept, or a part or kind of it."),
     click.option("--examines", multiple=True, help="Its annotators looked for this concept."),
+    _choice("--licence-confidence", Confidence, "How sure the licence is."),
     click.option("--licence", multiple=True, help="Exact licence id."),
     click.option("--kind", multiple=True, help="Kind of source: zenodo, kaggle ..."),
     click.option("--text", help="Words that occur in names, description, notes or concepts."),

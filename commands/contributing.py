@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from medshard.commands.choosing import entry_called, write
+
+if TYPE_CHECKING:
+    from medshard.registry import Entry
 
 
 @click.command()
@@ -23,10 +27,28 @@ def check(file: Path | None) -> None:
     problems = [problem for problem in catalog.problems if file is None or Path(problem.file) == file]
     for problem in problems:
         click.echo(str(problem))
-    valid = sum(1 for origin in catalog.origins.values() if file is None or origin.file == file.resolve())
+    mine = [entry for entry in catalog if file is None or catalog.origins[entry.id].file == file.resolve()]
+    for entry in mine if not alone else ():
+        _echo_what_a_build_lacks(entry)
+    valid = len(mine)
     click.echo(f"{valid} valid entries, {len(problems)} problems", err=True)
     if problems:
         sys.exit(1)
+
+
+def _echo_what_a_build_lacks(entry: Entry) -> None:
+    """A valid entry may ask for more than this release reads: better said here than by a build."""
+    from medshard.errors import MedshardError
+    from medshard.pipelines.stages.layout_support import refuse_unread_layout
+    from medshard.registry.acquisition import acquirer_of
+
+    try:
+        refuse_unread_layout(entry)
+        for source in entry.acquisition:
+            acquirer_of(source, where=entry.id)
+    except MedshardError as error:
+        details = "; ".join(f"{name}: {value}" for name, value in error.details.items())
+        click.echo(f"note: {entry.id} is valid, but cannot be built yet: {error.problem} ({details})")
 
 
 @click.command("format")

@@ -138,7 +138,11 @@ def _echo_verdicts(verdicts: Iterable[EntryVerdict]) -> None:
     from medshard.registry.questions.criteria import Judgement
     from medshard.registry.vocabulary import Criterion
 
-    columns = (Column("entry"), *(Column(criterion.value) for criterion in Criterion), Column("because", least=20))
+    columns = (
+        Column("entry"),
+        *(Column(criterion.value.partition("-")[0]) for criterion in Criterion),
+        Column("because", least=20),
+    )
     rows = [
         (
             verdict.entry,

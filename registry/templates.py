@@ -23,6 +23,8 @@ def check_template(template: str) -> str:
             raise ValueError(f"unbalanced brace at character {token.start() + 1} of {template!r}")
         if token["field"] is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", token["field"]):
             raise ValueError(f"{{{token['field']}}} in {template!r} is no field name (letters, digits and _)")
+    if "\\" in template:
+        raise ValueError(f"{template!r}: folders are divided by `/`, on Windows too")
     if {"", ".", ".."} & set(template.split("/")):
         raise ValueError(f"{template!r} must be a path below the acquired tree, with no part empty, `.` or `..`")
     return template

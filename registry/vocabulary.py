@@ -203,11 +203,12 @@ class Maturity(StrEnum):
 
 
 class Confidence(StrEnum):
-    """How well the facts of an entry are backed: seen in a source, in part, or from memory only."""
+    """How well facts are backed: seen in a source, in part, from memory only; `unstated`: nobody has said."""
 
     VERIFIED = "verified"
     PARTLY = "partly"
     MEMORY = "memory"
+    UNSTATED = "unstated"
 
 
 class PatientBasis(StrEnum):

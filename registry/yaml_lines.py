@@ -13,6 +13,8 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 FieldPath = tuple[str | int, ...]
 
 DEEPEST = 40
+MOST_VALUES = 2_000_000
+"""Some thirty times the public catalog."""
 _TEXT = "tag:yaml.org,2002:str"
 
 
@@ -112,9 +114,14 @@ class _Builder:
 
     def __init__(self, file: str) -> None:
         self._file = file
+        self._built = 0
         self.problems: list[Problem] = []
 
     def build(self, loader: Any, node: Any, path: FieldPath) -> Any:
+        self._built += 1
+        if self._built > MOST_VALUES:
+            message = f"the file unfolds to more than {MOST_VALUES:,} values: its aliases multiply one another"
+            raise yaml.MarkedYAMLError(problem=message, problem_mark=node.start_mark)
         if node.tag == _TEXT:
             return node.value
         if len(path) > DEEPEST:

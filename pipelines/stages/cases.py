@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -29,7 +29,7 @@ from medshard.pipelines.stages.stage import (
 from medshard.registry import inclusion
 from medshard.registry.inclusion import Fault
 from medshard.registry.layout import CaseFiles, discover
-from medshard.registry.schema import LabelSpec
+from medshard.registry.schema import Entry, LabelSpec
 from medshard.registry.store.records import CaseRecord, record_key
 
 STAGE = "cases"
@@ -73,8 +73,18 @@ def build_cases(context: Context, raw: StageResult | None = None) -> StageResult
         started=started,
         done=done,
         attachments={"table": table},
-        details={"unmatched_files": len(found.unmatched), "unmatched_examples": list(found.unmatched[:5])},
+        details={
+            "unmatched_files": len(found.unmatched),
+            "unmatched_examples": list(found.unmatched[:5]),
+            "defects_of_no_case": _defects_of_no_case(context.entry, found.cases),
+        },
     )
+
+
+def _defects_of_no_case(entry: Entry, cases: Sequence[CaseFiles]) -> list[str]:
+    """Names under `known_defects` that no case has: misspelt, or not in this copy of the data."""
+    named = {case for defect in entry.known_defects for case in defect.cases}
+    return sorted(named - {case.case for case in cases})
 
 
 def validate_case(job: CaseJob[CasePayload]) -> CaseRecord:

@@ -90,7 +90,9 @@ _MARKED = re.compile(f"{_CODE}([^{_END}]*){_END}")
 def _markdown(block: Block) -> str:
     match block:
         case Heading(text, level):
-            return f"{'#' * level} {_inline(text)}"
+            # A heading drops the number signs that it ends in.
+            shown = re.sub(r"(?<= )(#+)$", r"\\\1", _inline(text))
+            return f"{'#' * level} {shown}"
         case Paragraph(text):
             return _inline(text)
         case Items(texts):
@@ -111,30 +113,47 @@ def _pipes(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def _inline(text: str, *, in_table: bool = False) -> str:
     """Text as Markdown: code as code, addresses as links, everything else as it is printed."""
     parts: list[str] = []
-    marked = re.sub(r"`([^`]+)`", rf"{_CODE}\1{_END}", " ".join(text.split()))
-    for number, part in enumerate(_MARKED.split(marked)):
+    for number, part in enumerate(_MARKED.split(" ".join(text.split()))):
+        parts += [_as_code(part)] if number % 2 else _prose(part)
+    shown = "".join(parts)
+    return shown.replace("|", "\\|") if in_table else _escaped_start(shown)
+
+
+def _prose(text: str) -> Iterator[str]:
+    """Text outside of code; what an entry puts between backticks is code, too."""
+    for number, part in enumerate(re.split(r"`([^`]+)`", text)):
         if number % 2:
-            parts.append(f"`{part}`")
+            yield _as_code(part)
             continue
         end = 0
         for found in _ADDRESS.finditer(part):
-            parts += [_escaped(part[end : found.start()]), _link(found[0])]
+            yield from (_escaped(part[end : found.start()]), _link(found[0]))
             end = found.end()
-        parts.append(_escaped(part[end:]))
-    joined = "".join(parts)
-    return joined.replace("|", "\\|") if in_table else joined
+        yield _escaped(part[end:])
 
 
 def _link(address: str) -> str:
     doi = address.removeprefix("https://doi.org/")
-    return f"<{address}>" if doi == address else f"[doi:{_escaped(doi)}]({address})"
+    return f"<{address}>" if doi == address else f"[doi:{_escaped(doi)}](<{address}>)"
+
+
+def _as_code(text: str) -> str:
+    """Between more backticks than it has itself."""
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence, room = "`" * (longest + 1), " " if "`" in text else ""
+    return f"{fence}{room}{text}{room}{fence}"
 
 
 def _escaped(text: str) -> str:
     """Without what Markdown would read as its own. An underscore inside a word is none of that."""
-    plain = re.sub(r"([\\`*<>\[\]])", r"\\\1", text)
-    plain = re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", plain)
-    return re.sub(r"^(\s*)([#+-]|\d+[.)])(?=\s)", r"\1\\\2", plain)
+    plain = re.sub(r"([\\`*<>\[\]~]|&(?=[#A-Za-z]))", r"\\\1", text)
+    return re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", plain)
+
+
+def _escaped_start(text: str) -> str:
+    """The start of a block, that would make it a heading, a list or a line. A cell of a table knows none of these."""
+    marked = re.sub(r"^(?=([#+=-])\1*(\s|$))", r"\\", text)
+    return re.sub(r"^(\d+)(?=[.)](\s|$))", r"\1\\", marked)
 
 
 def _plain(block: Block, width: int) -> Iterator[str]:

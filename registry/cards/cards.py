@@ -22,6 +22,7 @@ from medshard.registry.cards.card_forms import (
     markdown,
     plain_text,
 )
+from medshard.registry.cards.licence_terms import licence_in_words, other_terms
 from medshard.registry.catalog import Catalog
 from medshard.registry.catalog.overlaps import Edge
 from medshard.registry.concepts import Vocabulary
@@ -52,6 +53,7 @@ CONFIDENCES = {
     Confidence.VERIFIED: "verified: the facts were seen in a source",
     Confidence.PARTLY: "partly: some facts were seen in a source, others not",
     Confidence.MEMORY: "memory: the facts are from memory and unverified",
+    Confidence.UNSTATED: "not stated: nobody says how well the facts are backed",
 }
 PATIENT_BASES = {
     PatientBasis.IDENTIFIED: "the source names the patient of each case",
@@ -117,7 +119,7 @@ def _blocks(entry: Entry, catalog: Catalog) -> Iterator[Block]:
     if entry.homepage:
         yield Paragraph(entry.homepage)
     yield Heading("Facts")
-    yield Facts(tuple(_facts(entry)))
+    yield Facts(tuple(_facts(entry, catalog)))
     yield Heading("Where the files are")
     yield from _files(entry)
     yield Heading("Layout")
@@ -152,7 +154,7 @@ def _parts(entry: Entry) -> Sequence[tuple[str, int | None, bool | None, bool, s
     return [(part.name.value, part.cases, part.labelled, part.released, part.note) for part in entry.splits]
 
 
-def _facts(entry: Entry) -> Iterator[tuple[str, str]]:
+def _facts(entry: Entry, catalog: Catalog) -> Iterator[tuple[str, str]]:
     source, access, licence = entry.source, entry.access, entry.licence
     yield "Modality", ", ".join(entry.modalities)
     yield "Region", ", ".join(entry.regions) or "not stated"
@@ -178,12 +180,15 @@ def _facts(entry: Entry) -> Iterator[tuple[str, str]]:
         "Access",
         ". ".join(part.rstrip(".") for part in (str(access.kind), access.instructions, access.url or "") if part),
     )
-    yield "Licence", f"{licence.id}" + (f" {licence.url}" if licence.url else "")
+    yield "Licence", licence_in_words(licence) + (f" {licence.url}" if licence.url else "")
     yield "Commercial use", str(licence.commercial_use)
     yield "Redistribution", str(licence.redistribution)
     yield "Derivatives", str(licence.derivatives)
     if licence.note:
         yield "On the licence", licence.note
+    if others := list(other_terms(entry, catalog)):
+        told = (f"{code(terms.other.id)} {terms.relation} {licence_in_words(terms.licence)}" for terms in others)
+        yield "Other terms", "; ".join(told)
     if licence.notice:
         yield "Notice", licence.notice
     yield "Maturity", MATURITIES[entry.maturity]

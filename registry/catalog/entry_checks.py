@@ -15,6 +15,7 @@ from medshard.registry.vocabulary import (
     IMPLIED_MODALITIES,
     Confidence,
     Group,
+    Maturity,
     Modality,
     PaperField,
     PatientBasis,
@@ -244,8 +245,30 @@ def _labels_are_counted(entry: Entry) -> Iterator[EntryFault]:
 
 
 def _doubt_is_told(entry: Entry) -> Iterator[EntryFault]:
-    if entry.confidence is not Confidence.VERIFIED and not entry.doubts:
+    if entry.confidence in {Confidence.PARTLY, Confidence.MEMORY} and not entry.doubts:
         yield EntryFault(("doubts",), f"confidence `{entry.confidence}` needs `doubts`: what is not certain")
+    if entry.confidence is Confidence.VERIFIED and not entry.evidence and entry.maturity is not Maturity.ACQUIRED:
+        yield EntryFault(("confidence",), "`verified` by what? `evidence` says where it was read")
+    if entry.licence.confidence in {Confidence.PARTLY, Confidence.MEMORY} and not entry.licence.note:
+        yield EntryFault(
+            ("licence", "note"), f"confidence `{entry.licence.confidence}` needs a `note`: what is not certain"
+        )
+
+
+def _patients_are_no_more_than_cases(entry: Entry) -> Iterator[EntryFault]:
+    patients, cases = entry.source.patients, entry.source.cases
+    if patients is not None and cases is not None and patients > cases:
+        yield EntryFault(
+            ("source", "patients"), f"{patients} patients in {cases} {entry.source.unit}: more than there are"
+        )
+
+
+def _channels_are_images(entry: Entry) -> Iterator[EntryFault]:
+    known = {name for group in entry.cases for name in (*group.images, *group.meshes)}
+    for name, plan in entry.plans.items():
+        if missing := sorted(set(plan.channels or ()) - known):
+            message = f"`cases` has no image called {', '.join(missing)}; it has {', '.join(sorted(known))}"
+            yield EntryFault(("plans", name, "channels"), message)
 
 
 def _patients_are_told(entry: Entry) -> Iterator[EntryFault]:
@@ -274,5 +297,7 @@ _RULES: tuple[Callable[[Entry], Iterator[EntryFault]], ...] = (
     _labels_are_counted,
     _doubt_is_told,
     _patients_are_told,
+    _patients_are_no_more_than_cases,
+    _channels_are_images,
     _overlaps_are_with_others,
 )

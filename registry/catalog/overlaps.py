@@ -57,13 +57,17 @@ class OverlapGraph:
     def between(self, one: str, other: str) -> Edge | None:
         return next((edge for edge in self.of_entry(one) if edge.other == other), None)
 
-    def reachable(self, entry: str) -> frozenset[str]:
-        """Every entry that overlaps with this one, directly or through others; itself not."""
+    def reachable(self, entry: str, *, possible: bool = False) -> frozenset[str]:
+        """Every entry that overlaps with this one, directly or through others; itself not.
+
+        possible: follow overlaps that are only suspected, too.
+        """
+        passed = {OverlapKind.NONE_KNOWN} if possible else {OverlapKind.NONE_KNOWN, OverlapKind.POSSIBLE}
         found: set[str] = set()
         waiting = [entry]
         while waiting:
             for edge in self.of_entry(waiting.pop()):
-                if edge.kind is not OverlapKind.NONE_KNOWN and edge.other not in found:
+                if edge.kind not in passed and edge.other not in found:
                     found.add(edge.other)
                     waiting.append(edge.other)
         return frozenset(found - {entry})

@@ -165,6 +165,7 @@ _WORDS: Mapping[str, tuple[Iterable[str] | None, Callable[[Entry], Iterable[str]
         "task": (Task, lambda entry: entry.tasks),
         "access": (Access, lambda entry: (entry.access.kind,)),
         "maturity": (Maturity, lambda entry: (entry.maturity,)),
+        "licence_confidence": (Confidence, lambda entry: (entry.licence.confidence,)),
         "confidence": (Confidence, lambda entry: (entry.confidence,)),
         "kind": (SOURCE_KINDS, lambda entry: (source.kind for source in entry.acquisition)),
         "sequence": (

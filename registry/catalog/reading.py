@@ -145,10 +145,34 @@ def _field_in_file(document: YamlDocument, number: int, fault: Any) -> tuple[Any
 
 
 def _message(raw: Any, field: tuple[Any, ...], fault: Any) -> str:
-    message = fault["msg"].removeprefix("Value error, ")
+    message = _plain_message(fault)
     value = fault["input"]
     found = "" if fault["type"] == "missing" or isinstance(value, dict | list) else f" (found {value!r})"
     return f"{message}{found}{_hint(raw, field, fault)}"
+
+
+_PATTERNS = {
+    r"^[a-z0-9]+(-[a-z0-9]+)*$": "an id has small letters and digits, with single hyphens between them",
+    r"^[A-Za-z0-9_]+$": "a name has letters, digits and _ only",
+    r"^10\.\d{4,9}/\S+$": "a DOI begins with 10. and has no https://doi.org/ before it",
+    r"^(https?|ftp)://[^\s/]+\S*$": "an address begins with https://, http:// or ftp:// and has no blanks",
+    r"^#[0-9a-f]{6}$": "a colour is # and six digits of 0-9 and a-f",
+    r"^[0-9a-f]{64}$": "a SHA-256 has 64 digits of 0-9 and a-f",
+}
+_PLAIN = {
+    "tuple_type": "a list is expected here",
+    "model_type": "fields (`name: value` below one another) are expected here",
+    "model_attributes_type": "fields (`name: value` below one another) are expected here",
+    "dict_type": "`name: value` pairs are expected here",
+    "string_type": "text is expected here",
+}
+
+
+def _plain_message(fault: Any) -> str:
+    """What pydantic says, in words that do not need Python."""
+    if fault["type"] == "string_pattern_mismatch" and fault["ctx"]["pattern"] in _PATTERNS:
+        return _PATTERNS[fault["ctx"]["pattern"]]
+    return _PLAIN.get(fault["type"], fault["msg"].removeprefix("Value error, "))
 
 
 def _hint(raw: Any, field: tuple[Any, ...], fault: Any) -> str:

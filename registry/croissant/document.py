@@ -13,11 +13,12 @@ How cases become record sets stands in `medshard.registry.croissant.records`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from medshard.registry.cards.cards import examined_note, patients_rest_on
+from medshard.registry.cards.licence_terms import OtherTerms, how_sure, licence_in_words, other_terms
 from medshard.registry.catalog import Catalog
 from medshard.registry.croissant.paths import ARCHIVES, UNKNOWN_ENCODING, encoding_of, glob_of, sentence, slug
 from medshard.registry.croissant.records import Json, RecordSets
@@ -75,7 +76,7 @@ def croissant(entry: Entry, catalog: Catalog) -> Json:
         "@type": "sc:Dataset",
         "conformsTo": list(CONFORMS_TO),
         **_identity(entry),
-        **_terms(entry),
+        **_terms(entry, other_terms(entry, catalog)),
         **_responsible_use(entry),
         **_relations(entry, catalog),
         "distribution": [*distribution.nodes, *records.file_sets],
@@ -102,7 +103,7 @@ def _identity(entry: Entry) -> Json:
     }
 
 
-def _terms(entry: Entry) -> Json:
+def _terms(entry: Entry, others: Iterable[OtherTerms]) -> Json:
     licence, access = entry.licence, entry.access
     answers = {question: getattr(licence, question) for question in ACTIONS}
     rules = {
@@ -114,6 +115,9 @@ def _terms(entry: Entry) -> Json:
         if (chosen := [question for question, answer in answers.items() if answer is permission])
     }
     said = [f"{question.replace('_', ' ')}: {answer}" for question, answer in answers.items()]
+    sure = how_sure(licence)
+    known = f"How sure the licence is: {sure}." if sure else ""
+    elsewhere = [f"{terms.other.id} {terms.relation} {licence_in_words(terms.licence)}." for terms in others]
     conditions = f"{access.kind}: {access.instructions}" if access.instructions else str(access.kind)
     # Whether an account or an agreement costs anything, the entry does not know.
     free = {Access.OPEN: True, Access.UNAVAILABLE: False}.get(access.kind)
@@ -122,7 +126,9 @@ def _terms(entry: Entry) -> Json:
         "usageInfo": {
             "@type": ["CreativeWork", "odrl:Offer"],
             "name": f"Terms of use: {licence.id}",
-            "description": " ".join(text for text in (f"{'; '.join(said)}.", licence.note, licence.notice) if text),
+            "description": " ".join(
+                text for text in (f"{'; '.join(said)}.", known, licence.note, licence.notice, *elsewhere) if text
+            ),
             **rules,
         },
         "conditionsOfAccess": conditions if access.url is None else f"{conditions} {access.url}",

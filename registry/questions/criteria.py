@@ -243,7 +243,13 @@ def _cases_in(store: Store, entry: Entry) -> dict[str, dict[str, int]]:
     head = read_head(store, entry.id, "cases")
     if head is None:
         return {}
-    records = read_manifest(store, head.manifest).records
+    converted = read_head(store, entry.id, "volumes")
+    later = {record.case: record for record in read_manifest(store, converted.manifest).records} if converted else {}
+    # A case that a later stage could not read is fit for nothing, whatever its headers promised.
+    records = [
+        later[record.case] if record.case in later and later[record.case].error is not None else record
+        for record in read_manifest(store, head.manifest).records
+    ]
     return {
         purpose.value: dict(Counter(code for record in records for code in _verdict(record, purpose)))
         for purpose in Purpose

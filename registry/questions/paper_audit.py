@@ -13,7 +13,11 @@ from medshard.registry.vocabulary import PaperField
 
 @dataclass(frozen=True, kw_only=True)
 class Disagreement:
-    """One row of the audit. paper, source: what each of them says, as text. note: why, where somebody knows."""
+    """One row of the audit. paper, source: what each of them says, as text.
+
+    differs: the two figures are unlike. Where they are alike, the note says what the figure hides, such as hidden test
+    cases in a count. note: why, where somebody knows.
+    """
 
     entry: str
     table: int | None
@@ -21,6 +25,7 @@ class Disagreement:
     field: PaperField
     paper: str
     source: str
+    differs: bool
     note: str
 
     def to_json(self) -> dict[str, object]:
@@ -70,6 +75,7 @@ def _of_entry(entry: Entry) -> Iterator[Disagreement]:
             field=field,
             paper=paper,
             source=source,
+            differs=field in computed,
             note=notes.get(field, ""),
         )
 

@@ -97,7 +97,7 @@ class Entry(Model):
     licence: Licence
     access: AccessTerms
     maturity: Maturity
-    confidence: Confidence = Confidence.VERIFIED
+    confidence: Confidence = Confidence.UNSTATED
     doubts: tuple[Text, ...] = ()
     evidence: tuple[Text, ...] = ()
     owners: tuple[str, ...] = ()

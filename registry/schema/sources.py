@@ -13,16 +13,15 @@ from pydantic import Field, PositiveInt, field_validator
 from medshard.registry.schema.model import Checksum, Model, Sha256, Text, WebAddress
 from medshard.registry.templates import check_template, template_fields
 
-
 Archive = Literal["zip", "tar", "tar.gz", "tar.bz2", "tar.xz", "tar.zst", "gz", "bz2", "rar", "7z", "none"]
 
 
 class RemoteFile(Model):
     """One file of a host. `name` is what it is called there.
 
-    archive: how it is packed, where the name does not end in it; `none` keeps a file as it is that looks like an archive.
-    url, id: where it lies, when the host's record does not say. size, checksum: what the source states; unknown when
-    not given.
+    archive: how it is packed, where the name does not end in it; `none` leaves a file packed that looks like an
+    archive. url, id: where it lies, when the host's record does not say. size, checksum: what the source states;
+    unknown when not given.
     """
 
     name: Text

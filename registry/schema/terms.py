@@ -6,9 +6,9 @@ from typing import Any, Self
 
 from pydantic import field_validator, model_validator
 
-from medshard.registry.licences import canonical_licence, known_terms, looser_than
+from medshard.registry.licences import UNKNOWN_LICENCE, canonical_licence, known_terms, looser_than
 from medshard.registry.schema.model import Doi, Model, WebAddress
-from medshard.registry.vocabulary import Access, Permission
+from medshard.registry.vocabulary import Access, Confidence, Permission
 
 QUESTIONS = ("commercial_use", "redistribution", "derivatives")
 
@@ -21,11 +21,13 @@ class Citation(Model):
 class Licence(Model):
     """The terms, as data. `id` is an SPDX expression; terms that have no SPDX id are named `LicenseRef-<name>`.
 
-    The three answers follow from a known id; an entry may state a stricter one, never a looser one. note: what is
-    doubtful, disputed or different for a part of the data. notice: what a copy has to carry.
+    The three answers follow from a known id; an entry may state a stricter one, never a looser one. confidence: how
+    sure it is that these are the terms. note: what is doubtful, disputed or different for a part of the data. notice:
+    what a copy has to carry.
     """
 
     id: str
+    confidence: Confidence = Confidence.UNSTATED
     commercial_use: Permission = Permission.UNKNOWN
     redistribution: Permission = Permission.UNKNOWN
     derivatives: Permission = Permission.UNKNOWN
@@ -54,6 +56,11 @@ class Licence(Model):
             if looser_than(stated, known):
                 raise ValueError(f"`{question}: {stated}` promises more than {self.id}, which says {known}")
         return self
+
+    @property
+    def is_doubtful(self) -> bool:
+        """True when the terms are known in part or from memory only, or not at all."""
+        return self.confidence in {Confidence.PARTLY, Confidence.MEMORY} or self.id == UNKNOWN_LICENCE
 
 
 class AccessTerms(Model):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from urllib.parse import urlencode
 
+from medshard.registry.cards.licence_terms import OtherTerms, how_sure, other_terms
 from medshard.registry.catalog import Catalog, Origin
 from medshard.registry.catalog.overlaps import Edge
 from medshard.registry.places import DOI_RESOLVER, source_page, source_place
@@ -62,7 +63,7 @@ def entry_body(entry: Entry, catalog: Catalog, lines: Sequence[str]) -> Html:
         for section in sections
     )
     contents = items(link(f"#{section.anchor}", section.title) for section in sections)
-    aside = tag("aside", _licence(entry), _at_a_glance(entry), _citation(entry), aria_label="At a glance")
+    aside = tag("aside", _licence(entry, catalog), _at_a_glance(entry), _citation(entry), aria_label="At a glance")
     navigation = tag("nav", contents, kind="contents", aria_label="On this page")
     return join(
         tag("nav", link("../index.html", "medshard catalog"), tag("span", entry.id), kind="crumbs", aria_label="Where"),
@@ -109,19 +110,30 @@ def _filters(facet: str, words: Iterable[str]) -> Html:
     return join(*(link(f"../index.html#{urlencode({facet: word})}", word) for word in words), separator=", ")
 
 
-def _licence(entry: Entry) -> Html:
+def _licence(entry: Entry, catalog: Catalog) -> Html:
     licence = entry.licence
     answers = [(PERMISSION_NAMES[question], answer(getattr(licence, question))) for question in QUESTIONS]
     terms = tag("p", *_licence_parts(licence.id), kind="terms")
+    sure = tag("p", "Licence: ", how_sure(licence), kind="warn" if licence.is_doubtful else "quiet")
     return tag(
         "section",
         tag("h2", "Licence"),
         terms,
+        sure if how_sure(licence) else NOTHING,
         pairs(answers),
         tag("p", licence.note) if licence.note else NOTHING,
         tag("p", "Notice: ", licence.notice, kind="quiet") if licence.notice else NOTHING,
         tag("p", link(licence.url, "The terms")) if licence.url else NOTHING,
+        *(_elsewhere(terms) for terms in other_terms(entry, catalog)),
     )
+
+
+def _elsewhere(terms: OtherTerms) -> Html:
+    """Another entry with the same data under another licence."""
+    there = link(f"{terms.other.id}.html", terms.other.title)
+    sure = how_sure(terms.licence)
+    said = (" ", terms.relation, " ", licence_name(terms.licence.id), f" ({sure})." if sure else ".")
+    return tag("p", "Other terms: ", there, *said, kind="elsewhere")
 
 
 def _licence_parts(expression: str) -> Iterable[Html]:
@@ -157,7 +169,11 @@ def _paper(entry: Entry) -> Html:
         _marked(_size_of(entry), PaperField.SIZE in differing),
         _marked(", ".join(entry.source.formats) or NOT_STATED, PaperField.FORMAT in differing),
     )
-    rows = table(header, [*(_paper_row(row) for row in entry.paper), source], kind="paper") if entry.paper else NOTHING
+    rows = (
+        table(header, [*(_paper_row(row) for row in entry.paper), source], kind="paper", stacks=True)
+        if entry.paper
+        else NOTHING
+    )
     notes = pairs((item.field.capitalize(), item.note or "they differ, and no reason is on record") for item in found)
     return join(rows, tag("div", tag("h3", "Where they differ"), notes, kind="differences") if found else NOTHING)
 

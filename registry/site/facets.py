@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from medshard.registry.cards.licence_terms import LICENCE_CONFIDENCES
 from medshard.registry.catalog.entry_checks import parts_of
 from medshard.registry.schema import Entry
-from medshard.registry.site.words import licence_name
+from medshard.registry.site.words import CONFIDENCES, licence_name
 from medshard.registry.vocabulary import Access, Confidence, Maturity, Permission
 
 
@@ -67,6 +68,14 @@ FACETS = (
     ),
     Facet(name="licence", title="Licence", shown=licence_name, facts=lambda entry: (entry.licence.id,)),
     Facet(
+        name="licence_confidence",
+        title="Licence known",
+        order=tuple(Confidence),
+        shown=lambda word: LICENCE_CONFIDENCES[Confidence(word)],
+        hint="How sure it is that these are the terms.",
+        facts=lambda entry: (entry.licence.confidence,),
+    ),
+    Facet(
         name="redistribution",
         title="Redistribution",
         order=tuple(Permission),
@@ -89,6 +98,7 @@ FACETS = (
         name="confidence",
         title="Confidence",
         order=tuple(Confidence),
+        shown=lambda word: CONFIDENCES[Confidence(word)],
         hint="How well its facts are backed.",
         facts=lambda entry: (entry.confidence,),
     ),

@@ -10,9 +10,10 @@ from string import Template
 
 from medshard.registry.catalog import Catalog
 from medshard.registry.schema import Entry
+from medshard.registry.schema.terms import Licence
 from medshard.registry.site.facets import FACETS, Facet
 from medshard.registry.site.markup import NOTHING, Html, code, embedded_json, join, link, tag
-from medshard.registry.site.words import NOT_STATED, answer, badges, dimensions, licence_name
+from medshard.registry.site.words import NOT_STATED, answer, badges, dimensions, licence_doubt, licence_name
 from medshard.registry.vocabulary import Confidence
 
 CHOICES_SHOWN = 8
@@ -117,10 +118,16 @@ def _row(entry: Entry) -> Html:
         _cell(", ".join(entry.tasks)),
         _cell(_cases(entry), kind="number"),
         _cell(str(entry.year or ""), kind="number"),
-        _cell(join(tag("span", licence_name(entry.licence.id), title=entry.licence.id), use), kind="last"),
+        _cell(join(_licence(entry.licence), use), kind="last"),
         _cell(join(access, maturity, NOTHING if entry.confidence is Confidence.VERIFIED else confidence), kind="state"),
         id=entry.id,
     )
+
+
+def _licence(licence: Licence) -> Html:
+    """Its name, and how sure it is where it is not."""
+    name, doubt = tag("span", licence_name(licence.id), title=licence.id), licence_doubt(licence)
+    return name if doubt == NOTHING else join(name, " (", doubt, ")")
 
 
 def _under(text: str) -> Html:

@@ -55,16 +55,25 @@ def pairs(rows: Iterable[tuple[str, Content]]) -> Html:
 
 
 def table(
-    header: Sequence[str], rows: Iterable[Sequence[Content]], *, kind: str = "", numeric: Sequence[int] = ()
+    header: Sequence[str],
+    rows: Iterable[Sequence[Content]],
+    *,
+    kind: str = "",
+    numeric: Sequence[int] = (),
+    stacks: bool = False,
 ) -> Html:
     """A table that scrolls sideways where it must, without the columns that nothing fills.
 
-    numeric: columns that stand to the right.
+    numeric: columns that stand to the right. stacks: on a narrow screen the cells of a row stand below one another, each
+    with the name of its column.
     """
     cells = [list(row) for row in rows]
     filled = [place for place in range(len(header)) if any(row[place] not in ("", NOTHING) for row in cells)]
     head = [_cell("th", header[place], place in numeric, scope="col") for place in filled]
-    body = [tag("tr", *(_cell("td", row[place], place in numeric) for place in filled)) for row in cells]
+    names = {place: {"data_label": header[place]} if stacks else {} for place in filled}
+    body = [
+        tag("tr", *(_cell("td", row[place], place in numeric, **names[place]) for place in filled)) for row in cells
+    ]
     inner = tag("table", tag("thead", tag("tr", *head)), tag("tbody", join(*body, separator="\n")), kind=kind)
     return tag("div", inner, kind="scroll", tabindex="0", role="group", aria_label=f"Table: {header[0]} and more")
 

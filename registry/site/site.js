@@ -2,7 +2,9 @@
 // The entry pages: whatever is folded opens for the printer.
 "use strict";
 
+// Rows that compare as equal stay in the order of their names.
 const ORDERS = {
+  "match": (a, b) => b.called - a.called,
   "name": () => 0,
   "cases": (a, b) => unknownLast(a.cases, b.cases, -1),
   "cases-up": (a, b) => unknownLast(a.cases, b.cases, 1),
@@ -38,6 +40,8 @@ class Finder {
     }));
     this.query = document.getElementById("query");
     this.sort = document.getElementById("sort");
+    this.bestMatch = this.sort.querySelector("[value=match]");
+    this.wantedOrder = "";
     this.boxes = [...document.querySelectorAll("#filters input")].map((box) => ({
       box,
       facet: box.name,
@@ -51,7 +55,10 @@ class Finder {
     this.readAddress();
     document.getElementById("search").addEventListener("submit", (event) => event.preventDefault());
     this.query.addEventListener("input", () => this.changed());
-    this.sort.addEventListener("change", () => this.changed());
+    this.sort.addEventListener("change", () => {
+      this.wantedOrder = this.sort.value === this.usualOrder() ? "" : this.sort.value;
+      this.changed();
+    });
     document.getElementById("filters").addEventListener("change", () => this.changed());
     document.getElementById("active").addEventListener("click", (event) => this.removeFilter(event));
     document.querySelectorAll("button.more").forEach((button) => button.addEventListener("click", () => {
@@ -67,6 +74,11 @@ class Finder {
     const fold = () => { document.querySelector(".all-filters").open = !narrow.matches; };
     narrow.addEventListener("change", fold);
     fold();
+  }
+
+  // What somebody searches for comes by best match, until another order is chosen.
+  usualOrder() {
+    return this.query.value.trim() ? "match" : "name";
   }
 
   changed() {
@@ -85,7 +97,7 @@ class Finder {
   readAddress() {
     const state = new URLSearchParams(location.hash.slice(1));
     this.query.value = state.get("q") ?? "";
-    this.sort.value = state.get("sort") in ORDERS ? state.get("sort") : "name";
+    this.wantedOrder = state.get("sort") in ORDERS ? state.get("sort") : "";
     for (const { box, facet, word } of this.boxes) {
       box.checked = state.getAll(facet).includes(word);
       if (box.checked) box.closest("details").open = true;
@@ -97,7 +109,7 @@ class Finder {
     const state = new URLSearchParams();
     if (this.query.value.trim()) state.set("q", this.query.value.trim());
     for (const [facet, words] of this.chosen()) words.forEach((word) => state.append(facet, word));
-    if (this.sort.value !== "name") state.set("sort", this.sort.value);
+    if (this.wantedOrder) state.set("sort", this.wantedOrder);
     history.replaceState(null, "", "#" + state);
   }
 
@@ -113,21 +125,23 @@ class Finder {
       entry.row.hidden = !meets || misses.length > 0;
       if (!meets || misses.length > 1) continue;
       if (!misses.length) found.push(entry);
+      entry.called = words.every((word) => holds(entry.names, word));
       for (const { name } of misses.length ? [{ name: misses[0][0] }] : this.facets) {
         const tally = counts.get(name);
         for (const word of entry.facets[name]) tally.set(word, (tally.get(word) ?? 0) + 1);
       }
     }
-    this.order(found, words);
+    this.order(found);
     this.showCounts(counts);
     this.showTotals(found, chosen);
   }
 
-  // What is called by the words comes before what only speaks of them.
-  order(found, words) {
-    const called = (entry) => (words.every((word) => holds(entry.names, word)) ? 0 : 1);
+  // The box always shows the order of the rows. Best match: what is called by the words, then what only speaks of them.
+  order(found) {
+    this.bestMatch.hidden = this.bestMatch.disabled = this.usualOrder() !== "match";
+    this.sort.value = (this.wantedOrder !== "match" && this.wantedOrder) || this.usualOrder();
     const compare = ORDERS[this.sort.value];
-    found.sort((a, b) => compare(a, b) || (words.length ? called(a) - called(b) : 0) || a.place - b.place);
+    found.sort((a, b) => compare(a, b) || a.place - b.place);
     const order = found.map(({ id }) => id).join(" ");
     if (order === this.shownOrder) return;
     this.shownOrder = order;

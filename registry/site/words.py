@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from medshard.registry.cards.licence_terms import how_sure
 from medshard.registry.licences import UNKNOWN_LICENCE
 from medshard.registry.schema import Entry
-from medshard.registry.site.markup import Html, tag
+from medshard.registry.schema.terms import Licence
+from medshard.registry.site.markup import NOTHING, Html, tag
 from medshard.registry.vocabulary import Confidence, OverlapKind, PatientBasis
 
 NOT_STATED = "not stated"
@@ -43,6 +45,7 @@ CONFIDENCES: Mapping[Confidence, str] = MappingProxyType(
         Confidence.VERIFIED: "verified",
         Confidence.PARTLY: "partly verified",
         Confidence.MEMORY: "from memory",
+        Confidence.UNSTATED: "confidence not stated",
     }
 )
 
@@ -66,6 +69,14 @@ def size(octets: int) -> str:
 def licence_name(identifier: str) -> str:
     """The id without what SPDX puts before terms that have no id of theirs."""
     return "unknown terms" if identifier == UNKNOWN_LICENCE else identifier.replace("LicenseRef-", "")
+
+
+def licence_doubt(licence: Licence) -> Html:
+    """How sure the licence is, where it is not sure."""
+    sure = how_sure(licence)
+    if not sure or licence.confidence is Confidence.VERIFIED:
+        return NOTHING
+    return tag("span", sure, kind="warn" if licence.is_doubtful else "quiet")
 
 
 def dimensions(entry: Entry) -> str:

@@ -166,6 +166,7 @@ class TestList:
         assert livers["access"] == "open"
         assert livers["licence"] == {
             "id": "CC-BY-4.0",
+            "confidence": "unstated",
             "commercial_use": "allowed",
             "redistribution": "allowed",
             "derivatives": "allowed",
@@ -271,6 +272,28 @@ class TestCheck:
         monkeypatch.setenv("MEDSHARD_CATALOG", str(overlay))
         assert f"{overlay}:2" in run("check", code=1).stdout
 
+    def test_what_a_build_cannot_do_yet_is_noted_and_is_no_fault(self, run: Run, small: Path, tmp_path: Path) -> None:
+        text = (
+            small.read_text(encoding="utf8").replace("id: livers", "id: spleens").replace("name: Hepar", "name: Lien")
+        )
+        overlay = tmp_path / "mine.yaml"
+        overlay.write_text(text.replace("id: arteries", "id: veins"), encoding="utf8")
+        assert "note: spleens is valid, but cannot be built yet: sources of kind zenodo" in run("check", overlay).stdout
+
+
+@pytest.mark.usefixtures("small")
+class TestOverlaps:
+    def test_edges_are_shown_from_either_end_with_their_evidence(self, run: Run, small: Path) -> None:
+        edge = "    overlaps:\n      - {entry: livers, kind: subset-of, evidence: Said so.}\n"
+        text = small.read_text(encoding="utf8")
+        small.write_text(
+            text.replace("    acquisition:\n      - {kind: kaggle", edge + "    acquisition:\n      - {kind: kaggle")
+        )
+        assert "livers  subset-of           Said so." in run("overlaps", "arteries").stdout
+        document = json.loads(run("overlaps", "livers", "--json").stdout)
+        assert [(one["other"], one["kind"]) for one in document["direct"]] == [("arteries", "superset-of")]
+        assert document["through_others"] == []
+
 
 class TestFormat:
     def test_check_tells_and_changes_nothing(self, run: Run, small: Path) -> None:
@@ -356,7 +379,7 @@ class TestAuditPaper:
         result = run("audit-paper")
         _, row = result.stdout.splitlines()
         assert row.split(maxsplit=5) == ["livers", "15", "size", "1,200", "1,201", "One scan was added later."]
-        assert "1 disagreements in 1 entries" in result.stderr
+        assert "1 remarks on 1 entries, 1 of them on figures that differ" in result.stderr
         assert "1 names, 1,200 3-D and 0 2-D images" in result.stderr
 
     def test_json_has_the_same_fields(self, run: Run) -> None:
@@ -368,6 +391,7 @@ class TestAuditPaper:
             "field": "size",
             "paper": "1,200",
             "source": "1,201",
+            "differs": True,
             "note": "One scan was added later.",
         }
 

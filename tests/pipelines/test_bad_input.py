@@ -220,3 +220,11 @@ def test_volumes_refuse_files_that_were_not_validated(scans: Any, store: Store) 
     build_stage(context, "raw")
     with pytest.raises(StoreError, match=r"stage.outdated(.|\n)*p2"):
         build_stage(context, "volumes", before=validated)
+
+
+def test_a_defect_of_a_case_that_is_not_there_is_named(scans: Any, store: Store) -> None:
+    text = scans.catalog_file.read_text()
+    scans.catalog_file.write_text(
+        text + "    known_defects:\n      - {cases: [p2, p99], problem: the head is upside down, action: exclude}\n"
+    )
+    assert results_of(scans, store)["cases"].details["defects_of_no_case"] == ["p99"]

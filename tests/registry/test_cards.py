@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import json
 import re
 from functools import lru_cache
 from pathlib import Path
@@ -117,10 +119,54 @@ def test_no_card_names_a_path_of_a_machine() -> None:
 
 def test_a_card_states_the_doubts_about_the_licence(tmp_path: Path) -> None:
     text = made_card(tmp_path, "licence: {id: LicenseRef-House, note: Two pages disagree., commercial_use: forbidden}")
-    assert fact(text, "Licence") == "LicenseRef-House"
+    assert fact(text, "Licence") == "LicenseRef-House (confidence not stated)"
     assert fact(text, "On the licence") == "Two pages disagree."
     assert [fact(text, name) for name in ("Commercial use", "Redistribution")] == ["forbidden", "unknown"]
     assert "what LicenseRef-House says of redistribution, derivatives is unknown" in section(text, "Doubts")
+
+
+@pytest.mark.parametrize(
+    ("licence", "told"),
+    [
+        ("{id: CC-BY-4.0, confidence: verified}", "CC-BY-4.0 (verified)"),
+        ("{id: CC-BY-4.0, confidence: partly, note: On a copy.}", "CC-BY-4.0 (partly verified)"),
+        ("{id: CC-BY-4.0, confidence: memory, note: Unread.}", "CC-BY-4.0 (from memory)"),
+        ("{id: CC-BY-4.0}", "CC-BY-4.0 (confidence not stated)"),
+        ("{id: LicenseRef-unknown}", "LicenseRef-unknown"),
+    ],
+)
+def test_a_card_says_how_sure_the_licence_is(tmp_path: Path, licence: str, told: str) -> None:
+    made = made_catalog(tmp_path, f"licence: {licence}")
+    assert fact(card(made.entry("two-scans"), made), "Licence") == told
+    assert re.search(rf"^  Licence +{re.escape(told)}$", card_for_terminal(made.entry("two-scans"), made), re.MULTILINE)
+
+
+def test_other_terms_of_the_same_data_are_told_on_both_sides(tmp_path: Path) -> None:
+    part = """
+        source: {unit: scans}
+        overlaps:
+          - {entry: whole, kind: subset-of, evidence: Its paper says so.}
+          - {entry: copy, kind: same-cases, evidence: The files are the same.}
+          - {entry: same, kind: same-cases, evidence: The files are the same.}
+          - {entry: cousin, kind: shares-cases, evidence: Its paper says so.}
+        """
+    made = made_catalog(
+        tmp_path,
+        part,
+        "{id: whole, licence: {id: LicenseRef-unknown}}",
+        "{id: copy, licence: {id: CC0-1.0, confidence: memory, note: Unread.}}",
+        "{id: same}",
+        "{id: cousin, licence: {id: CC0-1.0}}",
+    )
+    cards = {name: card(entry, made) for name, entry in made.entries.items()}
+    assert fact(cards["two-scans"], "Other terms") == (
+        "`copy` gives the same scans out under CC0-1.0 (from memory); "
+        "`whole` contains this data set and goes out under LicenseRef-unknown"
+    )
+    assert fact(cards["whole"], "Other terms") == (
+        "`two-scans` is a part of this data set and goes out under CC-BY-4.0 (confidence not stated)"
+    )
+    assert "Other terms" not in cards["same"] + cards["cousin"]
 
 
 def test_an_overlap_is_read_from_the_other_side_too(tmp_path: Path) -> None:
@@ -202,6 +248,58 @@ def test_text_of_an_entry_is_text_in_markdown(tmp_path: Path) -> None:
     assert section(text, "What it is") == r"a | b, \[c\](d), x_y, `z_` and one \`"
 
 
+def as_read(markdown: str) -> str:
+    """What a reader sees of Markdown, in one line."""
+    markdown_it = pytest.importorskip("markdown_it")
+    page = markdown_it.MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(markdown)
+    return " ".join(html.unescape(re.sub("<[^>]+>", " ", re.sub("</?(code|a|strong|em|s)[^>]*>", "", page))).split())
+
+
+NASTY = (
+    "300. A number first",
+    "7) And a bracket",
+    "# A sign",
+    "- A dash",
+    "+ A plus",
+    "---",
+    "===",
+    "ends in #",
+    "~~5~~ or ~5~ GB",
+    "&lt; &amp; &#60; AT&T",
+    "_a_ __b__ *c* snake_case_",
+    r"a\b \| c|d \*",
+    r"field \d+ is 300. then",
+    "[a](b) <b>c</b> ![d](e)",
+)
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_nothing_in_a_text_is_read_as_markdown(tmp_path: Path, text: str) -> None:
+    fields = {"title": text, "description": text, "source": {"formats": [text]}, "doubts": [text]}
+    made = made_card(tmp_path, json.dumps(fields))
+    markdown = (made.splitlines()[0], section(made, "What it is"), section(made, "Facts"), section(made, "Doubts"))
+    assert all(text in as_read(part) for part in markdown), markdown
+
+
+def test_code_stays_code_whatever_it_holds(tmp_path: Path) -> None:
+    where = {"case": r"a|b\|c"}
+    group = {"modality": "CT", "where": where, "images": {"image": {"path": "{case}`s``.nii.gz"}}}
+    made = section(made_card(tmp_path, json.dumps({"cases": [group], "tasks": ["self-supervised"]})), "Layout")
+    assert r"case is a|b\|c" in as_read(made)
+    assert "{case}`s``.nii.gz" in as_read(made)
+
+
+def test_no_card_shows_a_backslash_that_its_entry_does_not_have() -> None:
+    for entry in catalog():
+        read = as_read(card(entry, catalog()))
+        assert read.count("\\") == card_for_terminal(entry, catalog(), 160).count("\\"), entry.id
+
+
+def test_a_number_of_patients_starts_no_list(tmp_path: Path) -> None:
+    counted = made_card(tmp_path, "source: {cases: 300, patients: 300}")
+    assert fact(counted, "Patients") == "300. One case is one patient"
+
+
 def test_a_pipe_does_not_end_a_cell(tmp_path: Path) -> None:
     source = "{source: {formats: ['a|b']}}"
     assert fact(made_card(tmp_path, source), "Formats") == r"a\|b"
@@ -209,7 +307,7 @@ def test_a_pipe_does_not_end_a_cell(tmp_path: Path) -> None:
 
 def test_a_doi_is_a_link(tmp_path: Path) -> None:
     text = made_card(tmp_path, "citation: {text: 'One et al., Two, 2020', doi: 10.1000/x_1}")
-    assert section(text, "Citation") == "One et al., Two, 2020 [doi:10.1000/x_1](https://doi.org/10.1000/x_1)"
+    assert section(text, "Citation") == "One et al., Two, 2020 [doi:10.1000/x_1](<https://doi.org/10.1000/x_1>)"
 
 
 def test_long_lists_of_files_are_counted_in_a_terminal_and_complete_in_markdown(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_a_good_entry_loads(tmp_path: Path) -> None:
         ('path: "{case}.nii.gz"', 'path: "/etc/{case}"', "cases.0.images.image.path", "below the acquired tree"),
         ('path: "{case}_seg.nii.gz"', 'path: "{scan}_seg.nii.gz"', "cases.0", "['scan'] do not occur"),
         ("classes: {1: liver}", "classes: {0: liver}", "cases.0.labels.mask", "0 is the background"),
-        ("id: two-scans", "id: Two Scans", "id", "String should match pattern"),
+        ("id: two-scans", "id: Two Scans", "id", "small letters and digits"),
     ],
 )
 def test_a_bad_field_is_named_with_file_line_and_field(
@@ -146,7 +146,7 @@ def test_a_newer_format_is_refused(tmp_path: Path) -> None:
         ("format_version: 1\nentries:\n  - id: x\n    version: 2024-13-01\n", 4, "cannot be understood"),
         ("format_version: 1\nentries:\n  - id: !!int abc\n", 3, "cannot be understood"),
         ("format_version: 1\nentries: [\x07]\n", 2, "not YAML"),
-        ("format_version: 1\nentries: [1]\n", 2, "valid dictionary"),
+        ("format_version: 1\nentries: [1]\n", 2, "fields (`name: value`"),
         ("- just\n- a list\n", 1, "list of `entries`"),
     ],
 )

@@ -203,6 +203,24 @@ def test_an_unknown_licence_is_said_to_be_unknown(tmp_path: Path) -> None:
     assert "commercial use: unknown" in jsonld["usageInfo"]["description"]
 
 
+@pytest.mark.parametrize(
+    ("licence", "told"),
+    [
+        ("{id: CC-BY-4.0, confidence: memory, note: Unread.}", "How sure the licence is: from memory. Unread."),
+        ("{id: CC-BY-4.0, confidence: verified}", "How sure the licence is: verified."),
+        ("{id: CC-BY-4.0}", "How sure the licence is: confidence not stated."),
+    ],
+)
+def test_the_terms_say_how_sure_they_are(tmp_path: Path, licence: str, told: str) -> None:
+    assert told in made_document(tmp_path, f"licence: {licence}")["usageInfo"]["description"]
+
+
+def test_the_terms_name_the_other_licence_of_the_same_scans() -> None:
+    told = document("lits")["usageInfo"]["description"]
+    other = catalog().entry("msd-liver").licence
+    assert f"msd-liver gives the same scans out under {other.id} (" in told
+
+
 def test_permissions_are_rules_and_conditions_are_only_told(tmp_path: Path) -> None:
     usage = made_document(tmp_path, "licence: {id: CC-BY-NC-4.0}")["usageInfo"]
     assert usage["odrl:prohibition"] == [{"@type": "odrl:Prohibition", "odrl:action": {"@id": "cc:CommercialUse"}}]

@@ -336,3 +336,26 @@ def test_an_overlap_is_declared_by_one_of_the_two() -> None:
     message = "one declares this overlap already; one of the two is enough"
     assert between(one, two) == [("two", "overlaps.0.entry", message)]
     assert between(one, entry(id="two")) == []
+
+
+def test_verified_needs_evidence() -> None:
+    assert faults(entry(confidence="verified", evidence=["The README of the archive."])) == []
+    assert only_fault(entry(confidence="verified"))[0] == "confidence"
+
+
+def test_a_doubtful_licence_says_what_is_doubtful() -> None:
+    assert faults(entry(licence={"id": "CC-BY-4.0", "confidence": "memory", "note": "From memory."})) == []
+    assert only_fault(entry(licence={"id": "CC-BY-4.0", "confidence": "memory"}))[0] == "licence.note"
+
+
+def test_there_are_no_more_patients_than_cases() -> None:
+    assert faults(entry(source={"cases": 3, "patients": 3})) == []
+    assert only_fault(entry(source={"cases": 3, "patients": 30}))[0] == "source.patients"
+
+
+def test_the_channels_of_a_plan_are_images_of_the_cases() -> None:
+    images = {"ct": {"path": "{case}_ct.nii.gz"}}
+    labels = {"mask": {"path": "{case}_mask.nii.gz", "classes": {1: "liver"}}}
+    cases = [group(images=images, labels=labels)]
+    assert faults(entry(cases=cases, plans={"default": {"channels": ["ct"]}})) == []
+    assert only_fault(entry(cases=cases, plans={"default": {"channels": ["pet"]}}))[0] == "plans.default.channels"

@@ -75,6 +75,9 @@ def test_who_is_reachable_and_who_is_not() -> None:
     )
     assert graph.reachable("a") == {"b", "c"}
     assert graph.reachable("c") == {"a", "b"}, "a proof that nothing is shared leads nowhere"
+    suspected = OverlapGraph.of([entry("a", overlap("b", "possible")), entry("b", overlap("c")), entry("c")])
+    assert suspected.reachable("a") == frozenset(), "a suspicion is followed on request only"
+    assert suspected.reachable("a", possible=True) == {"b", "c"}
     assert graph.reachable("d") == {"e"}
     assert graph.reachable("f") == graph.reachable("nobody") == frozenset()
 

@@ -159,6 +159,7 @@ def test_a_row_of_the_survey_is_not_compared_but_what_is_told_of_it_is_shown() -
         "field": "modality",
         "paper": "multi-modality",
         "source": "CT",
+        "differs": False,
         "note": "It is CT only.",
     }
 

@@ -89,7 +89,8 @@ class Page(HTMLParser):
         self.anchors: list[str] = []
         self.tags: list[str] = []
         self.text = ""
-        self.feed(file.read_text(encoding="utf8"))
+        self.source = file.read_text(encoding="utf8")
+        self.feed(self.source)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         stated = {name: value or "" for name, value in attrs}
@@ -182,6 +183,22 @@ def test_a_page_tells_what_its_entry_says(catalog: Catalog, pages: dict[str, Pag
         said += [f"doi:{entry.citation.doi}"] if entry.citation and entry.citation.doi else []
         for text in said:
             assert " ".join(text.split()) in page, f"{entry.id} does not say {text!r}"
+
+
+def test_a_licence_that_is_not_sure_says_so_on_both_pages(catalog: Catalog, pages: dict[str, Page]) -> None:
+    rows = dict(re.findall(r'<tr id="([^"]+)">(.*?)</tr>', pages["index.html"].source, flags=re.DOTALL))
+    for entry in catalog:
+        words = {"partly": "partly verified", "memory": "from memory"}.get(entry.licence.confidence)
+        if words:
+            assert f">{words}</span>)" in rows[entry.id], entry.id
+            assert f"Licence: {words}" in pages[f"entries/{entry.id}.html"].text
+
+
+def test_the_same_scans_under_another_licence_are_told_on_both_pages(pages: dict[str, Page]) -> None:
+    for one, other in (("lits", "msd-liver"), ("msd-liver", "lits")):
+        page = pages[f"entries/{one}.html"]
+        assert "gives the same scans out under CC-BY-" in page.text
+        assert f"{other}.html" in page.links
 
 
 def test_overlaps_are_links_in_both_directions(catalog: Catalog, pages: dict[str, Page]) -> None:
@@ -341,6 +358,7 @@ def test_a_filter_chooses_what_the_catalog_chooses(catalog: Catalog, site: Path,
         "dimension": ("2", 2),
         "task": ("segmentation", "segmentation"),
         "licence": ("CC-BY-4.0", "CC-BY-4.0"),
+        "licence_confidence": ("memory", "memory"),
         "access": ("open", "open"),
         "commercial_use": ("allowed", True),
         "redistribution": ("conditional", "conditional"),
@@ -387,9 +405,51 @@ def test_a_link_carries_search_filters_and_order(catalog: Catalog, site: Path, p
 def test_what_is_called_by_the_words_comes_first(catalog: Catalog, site: Path, page: Any) -> None:
     page.goto((site / "index.html").as_uri() + "#q=pyradiomics")
     assert shown_ids(page)[0] == "pyradiomics-cases"
+    assert order_shown(page) == "best match"
     page.goto((site / "index.html").as_uri() + "#q=nothing-is-called-like-this")
     assert shown_ids(page) == []
     assert page.locator("#nothing").is_visible()
+
+
+def order_shown(page: Any) -> str:
+    return str(page.eval_on_selector("#sort", "box => box.selectedOptions[0].text"))
+
+
+@pytest.mark.browser
+def test_the_box_shows_the_order_of_the_rows(catalog: Catalog, site: Path, page: Any) -> None:
+    page.goto((site / "index.html").as_uri())
+    assert order_shown(page) == "name"
+    assert page.locator("#sort option[value=match]").is_disabled(), "there is nothing to match yet"
+    page.locator("#query").fill("liver")
+    assert order_shown(page) == "best match"
+    page.locator("#sort").select_option("name")
+    titles = [catalog.entry(shown).title.casefold() for shown in shown_ids(page)]
+    assert titles == sorted(titles)
+    page.locator("#sort").select_option("cases")
+    cases = [catalog.entry(shown).source.cases or 0 for shown in shown_ids(page)]
+    assert cases == sorted(cases, reverse=True)
+    page.reload()
+    assert order_shown(page) == "most cases"
+    page.locator("#sort").select_option("match")
+    page.locator("#query").fill("")
+    assert order_shown(page) == "name"
+
+
+@pytest.mark.browser
+def test_the_paper_stands_on_a_narrow_screen_whole(site: Path, browser: Any) -> None:
+    context = browser.new_context(viewport={"width": 400, "height": 900})
+    narrow = context.new_page()
+    narrow.goto((site / "entries/lits.html").as_uri())
+    for column in ("Size", "Format"):
+        cells = narrow.locator(f'.paper td[data-label="{column}"]')
+        assert cells.count() > 1
+        for number in range(cells.count()):
+            box = cells.nth(number).bounding_box()
+            assert box is not None
+            assert 0 <= box["x"] <= box["x"] + box["width"] <= 400
+    narrow.locator("#paper").scroll_into_view_if_needed()
+    keep_picture(narrow, "catalog-paper-400")
+    context.close()
 
 
 @pytest.mark.browser

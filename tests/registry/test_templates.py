@@ -172,3 +172,8 @@ def test_the_quick_search_finds_what_a_scan_finds(tree: list[str], pattern: str)
 def test_a_template_without_fields_matches_what_the_search_finds(tree: list[str], pattern: str) -> None:
     matched = tuple(sorted(path for path in tree if match_template(pattern, path) is not None))
     assert matched == _Finder(tree).files(pattern)
+
+
+def test_a_backslash_divides_no_folders() -> None:
+    with pytest.raises(ValueError, match="on Windows too"):
+        check_template("scans\\{case}.nii.gz")

@@ -236,3 +236,11 @@ def test_a_key_twice_hides_its_own_entry_only(tmp_path: Path) -> None:
     catalog = Catalog.load([file])
     assert list(catalog.entries) == ["a"]
     assert [(problem.line, problem.entry, problem.field) for problem in catalog.problems] == [(23, "b", "title")]
+
+
+def test_aliases_that_multiply_one_another_are_refused_before_they_fill_the_memory() -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
+    document = parse_yaml("\n".join(lines), file="bomb.yaml")
+    assert document.data is None
+    assert "aliases multiply" in document.problems[0].message
