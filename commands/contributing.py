@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 def check(file: Path | None) -> None:
     """Validate FILE, or the catalog with its overlays: every problem with file, line and field."""
     from medshard.registry import Catalog
-    from medshard.registry.catalog import PUBLIC_CATALOG
+    from medshard.registry.catalog import PUBLIC_CATALOG, catalog_files
 
     alone = file is None or file.resolve() == PUBLIC_CATALOG
-    catalog = Catalog.load() if file is None else Catalog.load([file] if alone else [PUBLIC_CATALOG, file])
+    others = [known for known in catalog_files() if file is None or known.resolve() != file.resolve()]
+    catalog = Catalog.load([file] if file is not None and alone else [*others, *([file] if file is not None else [])])
     problems = [problem for problem in catalog.problems if file is None or Path(problem.file) == file]
     for problem in problems:
         click.echo(str(problem))

@@ -50,39 +50,53 @@ _FAMILIES: tuple[tuple[str, Terms], ...] = (
 
 @cache
 def known_terms(expression: str) -> Terms | None:
-    """What an SPDX expression allows; None when a part of it is not in the table, or when it is no expression.
+    """What an SPDX expression allows; None when nothing of it is in the table, or when it is no expression.
 
-    `A AND B` binds to both, so the stricter answer counts; `A OR B` lets the user choose the freer one.
+    `A AND B` binds to both, so the stricter answer counts, and what a part without known terms says is unknown;
+    `A OR B` lets the user choose the freer one, where both are known.
     """
+    return _read(expression, unknown_part=Terms())
+
+
+@cache
+def upper_bound(expression: str) -> Terms | None:
+    """The most that an expression can allow: as `known_terms`, where parts without known terms may allow everything."""
+    return _read(expression, unknown_part=_FREE)
+
+
+def _read(expression: str, *, unknown_part: Terms) -> Terms | None:
     try:
         words = re.findall(r"[()]|[^\s()]+", canonical_licence(expression))
     except ValueError:
         return None
-    return _terms_of_choice(words)
+    return _terms_of_choice(words, unknown_part)
 
 
-def _terms_of_choice(words: list[str]) -> Terms | None:
+def _terms_of_choice(words: list[str], unknown_part: Terms) -> Terms | None:
     """Takes the sides of an OR off the front of the words; AND binds more tightly."""
-    sides = [_terms_of_both(words)]
+    sides = [_terms_of_both(words, unknown_part)]
     while words[:1] == ["OR"]:
         del words[0]
-        sides.append(_terms_of_both(words))
-    return _combine(sides, _freest)
+        sides.append(_terms_of_both(words, unknown_part))
+    known = [side for side in sides if side is not None]
+    return _combine(known, _freest) if len(known) == len(sides) else None
 
 
-def _terms_of_both(words: list[str]) -> Terms | None:
-    sides = [_terms_of_part(words)]
+def _terms_of_both(words: list[str], unknown_part: Terms) -> Terms | None:
+    sides = [_terms_of_part(words, unknown_part)]
     while words[:1] == ["AND"]:
         del words[0]
-        sides.append(_terms_of_part(words))
-    return _combine(sides, _strictest)
+        sides.append(_terms_of_part(words, unknown_part))
+    if all(side is None for side in sides):
+        return None
+    return _combine([side or unknown_part for side in sides], _strictest)
 
 
-def _terms_of_part(words: list[str]) -> Terms | None:
+def _terms_of_part(words: list[str], unknown_part: Terms) -> Terms | None:
     """A licence, one with an exception (which no table knows), or an expression in brackets."""
     word = words.pop(0)
     if word == "(":
-        terms = _terms_of_choice(words)
+        terms = _terms_of_choice(words, unknown_part)
         del words[0]
         return terms
     if words[:1] == ["WITH"]:
@@ -107,14 +121,11 @@ def looser_than(stated: Permission, known: Permission) -> bool:
     return _STRICTNESS[stated] < _STRICTNESS[known]
 
 
-def _combine(sides: Sequence[Terms | None], choose: Callable[[Iterable[Permission]], Permission]) -> Terms | None:
-    known = [side for side in sides if side is not None]
-    if len(known) < len(sides):
-        return None
+def _combine(sides: Sequence[Terms], choose: Callable[[Iterable[Permission]], Permission]) -> Terms:
     return Terms(
-        commercial_use=choose(side.commercial_use for side in known),
-        redistribution=choose(side.redistribution for side in known),
-        derivatives=choose(side.derivatives for side in known),
+        commercial_use=choose(side.commercial_use for side in sides),
+        redistribution=choose(side.redistribution for side in sides),
+        derivatives=choose(side.derivatives for side in sides),
     )
 
 

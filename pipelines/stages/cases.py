@@ -77,6 +77,7 @@ def build_cases(context: Context, raw: StageResult | None = None) -> StageResult
             "unmatched_files": len(found.unmatched),
             "unmatched_examples": list(found.unmatched[:5]),
             "defects_of_no_case": _defects_of_no_case(context.entry, found.cases),
+            "shipped_split": dict(sorted(Counter(case.split for case in found.cases if case.split).items())),
         },
     )
 

@@ -23,6 +23,7 @@ def refuse_unread_layout(entry: Entry) -> None:
             action="Add `cases` to the entry; docs/contributing-a-data-set.md shows how.",
         )
     unread = sorted({wish for group in entry.cases for wish in _unread(group)})
+    unread += ["adapters in Python"] if entry.adapter is not None else []
     if unread:
         raise CatalogError(
             "layout.unread",
@@ -47,6 +48,8 @@ def _unread(group: CaseGroup) -> Iterator[str]:
         yield "splits from lists"
     if any(spec.key for spec in group.contents.values()):
         yield "arrays inside a container file (`key`)"
+    if any(spec.channels for spec in group.contents.values()):
+        yield "images with `channels`"
     if any(spec.optional for spec in group.contents.values()):
         yield "optional images"
 

@@ -187,8 +187,8 @@ def _facts(entry: Entry, catalog: Catalog) -> Iterator[tuple[str, str]]:
     if licence.note:
         yield "On the licence", licence.note
     if others := list(other_terms(entry, catalog)):
-        told = (f"{code(terms.other.id)} {terms.relation} {licence_in_words(terms.licence)}" for terms in others)
-        yield "Other terms", "; ".join(told)
+        elsewhere = (f"{code(terms.other.id)} {terms.relation} {licence_in_words(terms.licence)}" for terms in others)
+        yield "Other terms", "; ".join(elsewhere)
     if licence.notice:
         yield "Notice", licence.notice
     yield "Maturity", MATURITIES[entry.maturity]

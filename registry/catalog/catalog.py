@@ -123,10 +123,11 @@ class Catalog:
 
     @property
     def invalid(self) -> dict[str, tuple[Problem, ...]]:
-        """id (or `file:line` where the id cannot be read) -> what is wrong with it."""
+        """id -> what is wrong with it; `file:line` where the id cannot be read or belongs to a valid entry."""
         grouped: dict[str, list[Problem]] = {}
         for problem in self.problems:
-            grouped.setdefault(problem.entry or f"{Path(problem.file).name}:{problem.line}", []).append(problem)
+            named = problem.entry if problem.entry not in self.entries else None
+            grouped.setdefault(named or f"{Path(problem.file).name}:{problem.line}", []).append(problem)
         return {name: tuple(problems) for name, problems in grouped.items()}
 
     def _near(self, entry_id: str) -> list[str]:

@@ -1,7 +1,7 @@
 """What a selection of entries costs before anyone fetches a byte: download, disk at every stage, hours, licences.
 
-Sizes are sums of what sources state; what they do not state is counted as unknown and never guessed. Disk of later
-stages follows from the download by factors that are named here.
+Sizes are sums of what sources state; what they do not state is counted as unknown, and assumed in figures of their own.
+Disk of later stages follows from the download by factors that are named here.
 """
 
 from __future__ import annotations

@@ -57,14 +57,23 @@ TYPICAL_PICTURES: Mapping[Modality, TypicalImage] = MappingProxyType(
 )
 
 
+COUNTED_UNITS = frozenset(
+    {
+        *("cases", "scans", "volumes", "studies", "images", "frames", "tiles", "patches", "patients", "subjects"),
+        *("pictures", "slices", "series", "cores", "films", "photographs", "regions of interest", "image pairs"),
+    }
+)
+"""What a case may be for its size to be assumed: something of one image, or of one set of them."""
+
+
 def assumed_download_bytes(entry: Entry) -> int | None:
     """Cases that can be had, times images of a case, times the size of one; None where that cannot be said.
 
-    Signals, records, texts, meshes and whole slides have no typical size and stay unknown.
+    Signals, records, texts, questions, meshes, videos and whole slides have no typical size and stay unknown.
     """
     cases = entry.source.released if entry.source.released is not None else entry.source.cases
     typical = _typical(entry)
-    if not cases or typical is None or "slide" in entry.source.unit:
+    if not cases or typical is None or entry.source.unit not in COUNTED_UNITS:
         return None
     images = max((_images_of_a_case(entry, number) for number in range(len(entry.cases))), default=1)
     shape = entry.expectations.shape or typical.shape

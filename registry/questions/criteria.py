@@ -14,6 +14,7 @@ from typing import Any
 
 from medshard.registry.concepts import ConceptKind, Vocabulary
 from medshard.registry.schema import Entry
+from medshard.registry.schema.annotations import QuestionAnswers, ReportText, ScoreTable, Transforms
 from medshard.registry.store.manifests import read_head, read_manifest
 from medshard.registry.store.objects import Store
 from medshard.registry.store.records import CaseRecord
@@ -105,10 +106,20 @@ def _labels_have_meaning(entry: Entry) -> Finding:
         for name, layer in (*group.labels.items(), *group.annotations.items())
         for value in layer.unmapped
     ]
-    if not entry.concepts and not any(group.annotations for group in entry.cases):
+    annotations = [mark for group in entry.cases for mark in group.annotations.values()]
+    if not entry.concepts and not annotations:
         return _finding(Criterion.ANNOTATION, rule, Judgement.FAILED, "no annotation is declared")
+    if not entry.concepts and unmapped:
+        evidence = f"none of {len(unmapped)} values stands for a concept"
+        return _finding(Criterion.ANNOTATION, rule, Judgement.FAILED, evidence)
+    if not entry.concepts and not any(isinstance(mark, FREE_ANNOTATIONS) for mark in annotations):
+        return _finding(Criterion.ANNOTATION, rule, Judgement.UNKNOWN, "the values of the annotations are not listed")
     evidence = f"{len(entry.concepts)} concepts, {len(unmapped)} values without one"
     return _finding(Criterion.ANNOTATION, rule, Judgement.PASSED, evidence)
+
+
+FREE_ANNOTATIONS = (ReportText, QuestionAnswers, Transforms, ScoreTable)
+"""Annotations that mean something without a concept: texts, answers, poses, numbers."""
 
 
 def _layout_is_known(entry: Entry) -> Finding:
@@ -116,7 +127,8 @@ def _layout_is_known(entry: Entry) -> Finding:
     if not entry.cases:
         return _finding(Criterion.USABILITY, rule, Judgement.UNKNOWN, "no layout is written down")
     if entry.adapter is not None:
-        return _finding(Criterion.USABILITY, rule, Judgement.PASSED, f"read by {entry.adapter.function}")
+        evidence = f"read by {entry.adapter.function}, which no stage calls yet"
+        return _finding(Criterion.USABILITY, rule, Judgement.UNKNOWN, evidence)
     proof = {
         Maturity.DESCRIBED: (Judgement.UNKNOWN, "templates are written down, not yet tried"),
         Maturity.LAYOUT_TESTED: (Judgement.PASSED, "templates tried on a made tree"),

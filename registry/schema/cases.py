@@ -153,8 +153,8 @@ class SplitLists(Model):
 class CaseGroup(Model):
     """Cases of one shape. The first image (or mesh, video, signal, table, text) finds them; the others follow.
 
-    case, patient: templates over the fields, such as `{case}`. No patient means one patient per case, unless
-    `patient_basis` says otherwise. where: field -> regular expression that the whole field must match.
+    case, patient: templates over the fields, such as `{case}`. No patient: one patient per case, which is assumed
+    unless `patient_basis` says what it rests on. where: field -> regular expression that the whole field must match.
     """
 
     case: str = "{case}"
@@ -186,17 +186,35 @@ class CaseGroup(Model):
             used |= set(template_fields(path))
         for key in self._row_keys:
             used |= set(template_fields(key)) - {"case"}  # in a key, `{case}` may be the name of the case itself
+        self._refuse_misused_free_fields(known)
         if missing := sorted(used - known - FREE_FIELDS):
             raise ValueError(f"the fields {missing} do not occur in the path that finds the cases: {self.anchor}")
-        if astray := sorted(
-            FREE_FIELDS & (set(template_fields(self.case)) | used - known) - known - self._label_fields
-        ):
-            raise ValueError(f"the fields {astray} enumerate the files of a label; they name no case")
         for name, pattern in self.where.items():
             try:
                 re.compile(f"(?P<{name}>{pattern})")  # as it will stand, where `(?i)` is too late for a flag
             except re.error as error:
                 raise ValueError(f"where.{name} is no regular expression: {error}") from error
+        return self
+
+    def _refuse_misused_free_fields(self, known: set[str]) -> None:
+        """The fields that count up the files of a label belong into its path, and into no other."""
+        elsewhere = [self.case, *(self.other_files.values())]
+        elsewhere += [spec.path for spec in self.contents.values()]
+        elsewhere += [self.patient] if isinstance(self.patient, str) else []
+        counted = {field for path in elsewhere for field in template_fields(path)} | set(self.where)
+        if astray := sorted(FREE_FIELDS & counted - known):
+            raise ValueError(f"the fields {astray} count up the files of a label layer and stand in its path only")
+        if taken := sorted(FREE_FIELDS & known & self._label_fields):
+            raise ValueError(
+                f"the fields {taken} count up the files of a label layer: call those of {self.anchor} something else"
+            )
+
+    @model_validator(mode="after")
+    def _names_are_told_once(self) -> Self:
+        kinds = (self.images, self.meshes, self.videos, self.signals, self.tables, self.texts)
+        names = [name for contents in kinds for name in contents]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"{twice} stand under two kinds of contents; give each its own name")
         return self
 
     @model_validator(mode="after")
@@ -244,7 +262,7 @@ class CaseGroup(Model):
     def patients_rest_on(self) -> PatientBasis:
         if self.patient_basis is not None:
             return self.patient_basis
-        return PatientBasis.IDENTIFIED if self.patient else PatientBasis.ONE_PER_CASE
+        return PatientBasis.IDENTIFIED if self.patient else PatientBasis.ASSUMED
 
     @property
     def concepts(self) -> tuple[str, ...]:
@@ -261,5 +279,5 @@ class CaseGroup(Model):
 
     @property
     def _label_fields(self) -> set[str]:
-        paths = [path for label in self.labels.values() for path in label.paths] + list(self.other_files.values())
+        paths = [path for label in self.labels.values() for path in label.paths]
         return {field for path in paths for field in template_fields(path)}

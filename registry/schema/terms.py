@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from pydantic import field_validator, model_validator
 
-from medshard.registry.licences import UNKNOWN_LICENCE, canonical_licence, known_terms, looser_than
+from medshard.registry.licences import UNKNOWN_LICENCE, canonical_licence, known_terms, looser_than, upper_bound
 from medshard.registry.schema.model import Doi, Model, WebAddress
 from medshard.registry.vocabulary import Access, Confidence, Permission
 
@@ -50,9 +50,9 @@ class Licence(Model):
 
     @model_validator(mode="after")
     def _promises_no_more(self) -> Self:
-        terms = known_terms(self.id)
-        for question in QUESTIONS if terms else ():
-            stated, known = getattr(self, question), getattr(terms, question)
+        most = upper_bound(self.id)
+        for question in QUESTIONS if most else ():
+            stated, known = getattr(self, question), getattr(most, question)
             if looser_than(stated, known):
                 raise ValueError(f"`{question}: {stated}` promises more than {self.id}, which says {known}")
         return self

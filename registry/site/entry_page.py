@@ -114,13 +114,12 @@ def _licence(entry: Entry, catalog: Catalog) -> Html:
     licence = entry.licence
     answers = [(PERMISSION_NAMES[question], answer(getattr(licence, question))) for question in QUESTIONS]
     terms = tag("p", *_licence_parts(licence.id), kind="terms")
-    sure = tag("p", "Licence: ", how_sure(licence), kind="warn" if licence.is_doubtful else "quiet")
+    sure = tag("span", how_sure(licence), kind="warn" if licence.is_doubtful else "") if how_sure(licence) else NOTHING
     return tag(
         "section",
         tag("h2", "Licence"),
         terms,
-        sure if how_sure(licence) else NOTHING,
-        pairs(answers),
+        pairs([("How sure", sure), *answers]),
         tag("p", licence.note) if licence.note else NOTHING,
         tag("p", "Notice: ", licence.notice, kind="quiet") if licence.notice else NOTHING,
         tag("p", link(licence.url, "The terms")) if licence.url else NOTHING,

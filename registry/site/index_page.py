@@ -127,7 +127,7 @@ def _row(entry: Entry) -> Html:
 def _licence(licence: Licence) -> Html:
     """Its name, and how sure it is where it is not."""
     name, doubt = tag("span", licence_name(licence.id), title=licence.id), licence_doubt(licence)
-    return name if doubt == NOTHING else join(name, " (", doubt, ")")
+    return name if doubt == NOTHING else join(name, " ", doubt)
 
 
 def _under(text: str) -> Html:

@@ -64,8 +64,8 @@ def table(
 ) -> Html:
     """A table that scrolls sideways where it must, without the columns that nothing fills.
 
-    numeric: columns that stand to the right. stacks: on a narrow screen the cells of a row stand below one another, each
-    with the name of its column.
+    numeric: columns that stand to the right. stacks: on a narrow screen the cells of a row stand below one another,
+    each with the name of its column.
     """
     cells = [list(row) for row in rows]
     filled = [place for place in range(len(header)) if any(row[place] not in ("", NOTHING) for row in cells)]

@@ -76,7 +76,7 @@ def licence_doubt(licence: Licence) -> Html:
     sure = how_sure(licence)
     if not sure or licence.confidence is Confidence.VERIFIED:
         return NOTHING
-    return tag("span", sure, kind="warn" if licence.is_doubtful else "quiet")
+    return tag("span", f"({sure})", kind="sure warn" if licence.is_doubtful else "sure quiet")
 
 
 def dimensions(entry: Entry) -> str:

@@ -228,3 +228,12 @@ def test_a_defect_of_a_case_that_is_not_there_is_named(scans: Any, store: Store)
         text + "    known_defects:\n      - {cases: [p2, p99], problem: the head is upside down, action: exclude}\n"
     )
     assert results_of(scans, store)["cases"].details["defects_of_no_case"] == ["p99"]
+
+
+def test_a_split_as_shipped_is_counted_and_an_adapter_is_refused(scans: Any, store: Store) -> None:
+    text = scans.catalog_file.read_text()
+    scans.catalog_file.write_text(text.replace("- modality: MR", "- modality: MR\n        split: test"))
+    assert results_of(scans, store)["cases"].details["shipped_split"] == {"test": 4}
+    scans.catalog_file.write_text(text + "    adapter: {function: 'mine.reader:cases', reason: It is a puzzle.}\n")
+    with pytest.raises(CatalogError, match="adapters in Python"):
+        results_of(scans, store)

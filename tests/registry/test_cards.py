@@ -204,7 +204,7 @@ def test_what_nobody_knows_is_said_to_be_unknown(tmp_path: Path) -> None:
         "- `a.zip`, size unknown, checksum unknown",
         "- `b.zip`, 1.5 kB, checksum unknown",
     ]
-    assert fact(text, "Patients") == "number unknown. One case is one patient"
+    assert fact(text, "Patients") == "number unknown. That one case is one patient is assumed"
     assert section(text, "Citation") == "None is stated."
 
 
@@ -297,7 +297,7 @@ def test_no_card_shows_a_backslash_that_its_entry_does_not_have() -> None:
 
 def test_a_number_of_patients_starts_no_list(tmp_path: Path) -> None:
     counted = made_card(tmp_path, "source: {cases: 300, patients: 300}")
-    assert fact(counted, "Patients") == "300. One case is one patient"
+    assert fact(counted, "Patients") == "300. That one case is one patient is assumed"
 
 
 def test_a_pipe_does_not_end_a_cell(tmp_path: Path) -> None:

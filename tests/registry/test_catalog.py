@@ -177,3 +177,35 @@ def test_values_that_cannot_work_are_refused(tmp_path: Path, old: str, new: str,
     problems = catalog_of(tmp_path, GOOD.replace(old, new, 1)).problems
     assert len(problems) == 1
     assert says in problems[0].message
+
+
+TABLES = '        tables:\n          image: {path: "{case}.csv"}\n'
+
+
+@pytest.mark.parametrize(
+    ("written", "changed", "says"),
+    [
+        ('path: "{case}.nii.gz"', 'path: "{case}_{rater}.nii.gz"', "call those of"),
+        ("{case}_seg.nii.gz", "{case}_{rater}.nii.gz", None),
+        ("- modality: CT", "- modality: CT\n        where: {rater: '[ab]'}", "stand in its path only"),
+        ("        labels:", TABLES + "        labels:", "two kinds of contents"),
+    ],
+)  # fmt: skip
+def test_fields_that_count_up_label_files_stand_in_label_paths_only(
+    tmp_path: Path, written: str, changed: str, says: str | None
+) -> None:
+    text = GOOD.replace(written, changed)
+    if says == "call those of":
+        text = text.replace("{case}_seg.nii.gz", "{case}_{rater}_seg.nii.gz")
+    catalog = catalog_of(tmp_path, text)
+    assert [says in problem.message for problem in catalog.problems if says] == [True] * bool(says)
+    assert bool(catalog.problems) == bool(says)
+
+
+def test_an_overlay_that_repeats_an_id_spoils_no_valid_entry(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
+    first.write_text(GOOD)
+    second.write_text(GOOD)
+    catalog = Catalog.load([first, second])
+    assert list(catalog.entries) == ["two-scans"]
+    assert list(catalog.invalid) == ["second.yaml:3"]

@@ -82,10 +82,11 @@ RULES: list[tuple[str, dict[str, Any], Judgement, str]] = [
     ("structure and names are regular", {}, P, "made tree"),
     ("structure and names are regular", {"maturity": "acquired"}, P, "real data"),
     ("structure and names are regular", {"maturity": "described"}, U, "not yet tried"),
-    ("structure and names are regular", {"maturity": "described", "adapter": ADAPTER}, P, "livers:cases"),
+    ("structure and names are regular", {"maturity": "described", "adapter": ADAPTER}, U, "livers:cases"),
     ("structure and names are regular", NO_LAYOUT, U, "no layout"),
     ("patients can be told apart", {}, P, "identified"),
-    ("patients can be told apart", {"cases": [UNNAMED]}, P, "one-per-case"),
+    ("patients can be told apart", {"cases": [UNNAMED]}, U, "assumed"),
+    ("patients can be told apart", {"cases": [{**UNNAMED, "patient_basis": "one-per-case"}]}, P, "one-per-case"),
     ("patients can be told apart", {"cases": [{**UNNAMED, "patient_basis": "assumed"}]}, U, "assumed"),
     ("patients can be told apart", {"cases": [{**UNNAMED, "patient_basis": "unknown"}]}, F, "may leak"),
     (

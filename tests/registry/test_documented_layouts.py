@@ -17,6 +17,8 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from medshard.errors import CatalogError
+from medshard.pipelines.stages.layout_support import refuse_unread_layout
 from medshard.registry import Catalog
 from medshard.registry.catalog import PUBLIC_CATALOG
 from medshard.registry.catalog.entry_checks import check_entry
@@ -24,6 +26,7 @@ from medshard.registry.catalog.formatting import format_catalog
 from medshard.registry.catalog.json_schema import CatalogDocument
 from medshard.registry.concepts import load_concepts
 from medshard.registry.layout import CaseFiles, Discovery, discover
+from medshard.registry.questions.case_sizes import TYPICAL_PICTURES, TYPICAL_VOLUMES, TypicalImage
 from medshard.registry.schema import CaseGroup, Entry, PatientColumn
 from medshard.registry.vocabulary import (
     Access,
@@ -241,6 +244,41 @@ def test_every_field_of_the_schema_is_on_the_reference_page(model: type[BaseMode
 def test_every_word_of_a_closed_vocabulary_is_on_the_reference_page(words: type[StrEnum]) -> None:
     page = (DOCS / "catalog.md").read_text(encoding="utf8")
     assert [str(word) for word in words if f"`{word}`" not in page] == []
+
+
+@pytest.mark.parametrize(("dimension", "sizes"), [("3-D", TYPICAL_VOLUMES), ("2-D", TYPICAL_PICTURES)])
+def test_every_assumed_size_is_on_the_reference_page(dimension: str, sizes: Mapping[Modality, TypicalImage]) -> None:
+    page = (DOCS / "catalog.md").read_text(encoding="utf8")
+    rows = re.findall(rf"^\| `([^`]+)` \| {dimension} \| ([^|]+) \| (\d+) \| ([\d.]+) \|$", page, flags=re.MULTILINE)
+    assert rows == [
+        (str(modality), " x ".join(map(str, size.shape)), str(size.bytes_per_voxel), f"{size.packed:g}")
+        for modality, size in sizes.items()
+    ]
+
+
+@pytest.mark.parametrize("page", ["layout-language.md", "contributing-a-data-set.md"])
+def test_the_pages_name_every_option_of_a_label_that_a_build_refuses(page: str) -> None:
+    """What `layout.unread` complains of, tried option by option."""
+    text = (DOCS / page).read_text(encoding="utf8")
+    tried = {
+        "colours": {"#ff0000": 1},
+        "threshold": 128,
+        "ignore": [2],
+        "unmapped": {2: "the rest"},
+        "also": {1: ["spleen"]},
+        "background": 255,
+        "key": "mask",
+    }
+    for option, value in tried.items():
+        with pytest.raises(CatalogError, match=f"`{option}`"):
+            refuse_unread_layout(entry_with_mask({"path": "{case}_seg.png", "classes": {1: "liver"}, option: value}))
+        assert f"`{option}`" in text, option
+    refuse_unread_layout(entry_with_mask({"path": "{case}_seg.png", "classes": {1: "liver"}}))
+
+
+def entry_with_mask(mask: dict[str, Any]) -> Entry:
+    group = {"modality": "CT", "images": {"image": {"path": "{case}.png"}}, "labels": {"mask": mask}}
+    return as_entry(Example(entry="one-mask", tree=(), cases=[group], found={}))
 
 
 def test_every_kind_of_source_and_annotation_is_on_the_reference_page() -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from medshard.registry import layout
 from medshard.registry.layout import discover
 from medshard.registry.schema import Entry
 from medshard.registry.templates import check_template, fill, template_fields
@@ -97,3 +98,14 @@ def test_filling_a_template_and_matching_it_are_inverse(patient: str, case: str)
     found = discover(entry(group(case="{case}", patient="{patient}", images={"image": {"path": template}})), [path])
     assert template_fields(template) == ("patient", "case")
     assert [(c.patient, c.case, c.images["image"]) for c in found.cases] == [(patient, case, (path,))]
+
+
+def test_a_deep_tree_of_equal_names_is_searched_by_what_differs() -> None:
+    """`**/` in front and one name for all cases is the commonest layout of the catalog: it must not be quadratic."""
+    cases = [f"root/s{number:04d}" for number in range(400)]
+    paths = [f"{case}/{name}.nii.gz" for case in cases for name in ("ct", "mask")]
+    finder = layout._Finder(paths)
+    assert finder.files("**/s0007/mask.nii.gz") == ("root/s0007/mask.nii.gz",)
+    assert len(finder._candidates("**/s0007/mask.nii.gz")) == 1
+    assert finder.files("**/ct.nii.gz") == tuple(f"{case}/ct.nii.gz" for case in cases)
+    assert layout._Finder(["ct.nii.gz"]).files("**/ct.nii.gz") == ("ct.nii.gz",), "`**/` may stand for no folder"

@@ -48,12 +48,21 @@ def test_what_a_known_licence_allows(licence: str, expected: tuple[Permission, P
 
 @pytest.mark.parametrize(
     "expression",
-    ["LicenseRef-unknown", "MIT AND LicenseRef-Terms", "LicenseRef-Terms OR MIT",
-     "GPL-2.0-only WITH Classpath-exception-2.0", "(MIT OR LicenseRef-Terms) AND CC0-1.0",
+    ["LicenseRef-unknown", "LicenseRef-Terms OR MIT", "GPL-2.0-only WITH Classpath-exception-2.0",
      "no licence at all", "", "MIT AND", "(MIT"],
 )  # fmt: skip
 def test_terms_that_nobody_wrote_down_are_not_guessed(expression: str) -> None:
     assert known_terms(expression) is None
+
+
+def test_what_one_side_forbids_stays_forbidden_whatever_the_other_says() -> None:
+    assert answers("CC-BY-NC-4.0 AND LicenseRef-Terms") == (FORBIDDEN, UNKNOWN, UNKNOWN)
+    assert answers("MIT AND LicenseRef-Terms") == (UNKNOWN, UNKNOWN, UNKNOWN)
+    assert answers("(MIT OR LicenseRef-Terms) AND CC0-1.0") == (UNKNOWN, UNKNOWN, UNKNOWN)
+    with pytest.raises(ValueError, match="promises more"):
+        Licence.model_validate({"id": "CC-BY-NC-4.0 AND LicenseRef-Terms", "commercial_use": "allowed"})
+    read = Licence.model_validate({"id": "MIT AND LicenseRef-Terms", "commercial_use": "allowed"})
+    assert read.commercial_use is ALLOWED, "somebody who read the other terms may say so"
 
 
 @pytest.mark.parametrize(

@@ -190,8 +190,8 @@ def test_a_licence_that_is_not_sure_says_so_on_both_pages(catalog: Catalog, page
     for entry in catalog:
         words = {"partly": "partly verified", "memory": "from memory"}.get(entry.licence.confidence)
         if words:
-            assert f">{words}</span>)" in rows[entry.id], entry.id
-            assert f"Licence: {words}" in pages[f"entries/{entry.id}.html"].text
+            assert f">({words})</span>" in rows[entry.id], entry.id
+            assert f"How sure{words}" in pages[f"entries/{entry.id}.html"].text
 
 
 def test_the_same_scans_under_another_licence_are_told_on_both_pages(pages: dict[str, Page]) -> None:
@@ -285,9 +285,14 @@ def page(browser: Any) -> Iterator[Any]:
     context = browser.new_context(viewport={"width": 1600, "height": 1000})
     opened = context.new_page()
     complaints: list[str] = []
+
+    def refused(dialog: Any) -> None:
+        complaints.append(dialog.message)
+        dialog.dismiss()
+
     opened.on("console", lambda message: complaints.append(message.text))
     opened.on("pageerror", lambda error: complaints.append(str(error)))
-    opened.on("dialog", lambda dialog: (complaints.append(dialog.message), dialog.dismiss()))
+    opened.on("dialog", refused)
     opened.on(
         "request",
         lambda request: None if request.url.startswith(("file:", "data:")) else complaints.append(request.url),
@@ -441,8 +446,8 @@ def test_the_paper_stands_on_a_narrow_screen_whole(site: Path, browser: Any) -> 
     narrow = context.new_page()
     narrow.goto((site / "entries/lits.html").as_uri())
     for column in ("Size", "Format"):
-        cells = narrow.locator(f'.paper td[data-label="{column}"]')
-        assert cells.count() > 1
+        cells = narrow.locator(f'.paper td[data-label="{column}"]:visible')
+        assert cells.count() > 1, "the paper's and the source's"
         for number in range(cells.count()):
             box = cells.nth(number).bounding_box()
             assert box is not None
