@@ -21,8 +21,7 @@ def definitions() -> dg.Definitions:
             *(asset for recipe in recipes.values() for asset in recipe_assets(recipe, catalog)),
             *(
                 invalid_asset(
-                    # An id that is taken already would clash with the assets of the entry that has it.
-                    stage_key(name, "duplicate" if name in catalog.entries else "raw"),
+                    stage_key(name, "raw"),
                     "\n".join(str(problem) for problem in problems),
                     group=group_of(name),
                 )

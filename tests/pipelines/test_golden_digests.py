@@ -20,7 +20,7 @@ GOLDEN: dict[tuple[str, str], str] = {
     ("volumes", "1"): "f9b5cf0ca0075c818df7cbeefbcb7f938778e4b69b81c125f070322f23053f7f",
     ("fingerprint", "1"): "377ea701258f0d19d8d8080aeda5ccf839fac7500c13c08b4d504915cd4ba820",
     ("shards", "1"): "33b2bbd43c431c8ee43381aba686ee39b719a63a98acc481fb5164febd64b1da",
-    ("shard file", "1"): "6e0a0bdbe8ff5af67a9a5cfff746eb658629667858a1225f939059220deea5b1",
+    ("shard file", "1"): "b2913bbbbc32566172cda9a12decb3a29a6b9513a71c2961a6901da16de08692",
 }
 
 

@@ -150,12 +150,14 @@ def test_materialising_an_invalid_entry_fails_at_once_with_its_message(
     assert "maturity" in (failure.value.description or "")
 
 
-def test_an_id_that_is_taken_is_shown_beside_the_entry_that_has_it(
+def test_an_id_that_is_taken_is_shown_by_its_line_and_leaves_the_entry_that_has_it_alone(
     alone: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(OVERLAYS_VARIABLE, str(write_overlay(tmp_path, id="format-families")))
     loaded = specs(definitions())
-    assert "taken" in (loaded["format-families/duplicate"].description or "")
+    (shown,) = [spec for key, spec in loaded.items() if key.startswith("overlay.yaml:")]
+    assert "taken" in (shown.description or "")
+    assert shown.kinds == {"invalid"}
     assert loaded["format-families/raw"].kinds == {"python", "file"}
 
 
