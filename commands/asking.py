@@ -85,7 +85,7 @@ def _list_row(entry: Entry) -> tuple[str, ...]:
 def show(entry_id: str, as_json: bool) -> None:
     """The data card of one data set. ID may also be a name of it, such as "MSD Liver (Task03)"."""
     from medshard.registry import Catalog
-    from medshard.registry.cards.cards import card_for_terminal
+    from medshard.registry.cards import card_for_terminal
 
     catalog = Catalog.load()
     entry = entry_called(catalog, entry_id)

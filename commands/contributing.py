@@ -82,7 +82,7 @@ def schema(output: Path | None) -> None:
 def card(entry_id: str, output: Path | None) -> None:
     """The data card of one data set in Markdown."""
     from medshard.registry import Catalog
-    from medshard.registry.cards.cards import card as markdown
+    from medshard.registry.cards import card as markdown
 
     catalog = Catalog.load()
     write(markdown(entry_called(catalog, entry_id), catalog), output)
@@ -95,7 +95,7 @@ def card(entry_id: str, output: Path | None) -> None:
 def export(form: str, entry_id: str, output: Path | None) -> None:  # noqa: ARG001 (one form so far)
     """One data set's record in an exchange format: Croissant 1.1 (JSON-LD)."""
     from medshard.registry import Catalog
-    from medshard.registry.croissant.document import croissant
+    from medshard.registry.croissant import croissant
 
     catalog = Catalog.load()
     document = croissant(entry_called(catalog, entry_id), catalog)

@@ -12,11 +12,16 @@ from medshard.registry.schema import Entry, FolderSource, RemoteFile, RemoteSour
 DOI_RESOLVER = "https://doi.org/"
 
 
+def doi_address(doi: str) -> str:
+    """Where a DOI leads."""
+    return DOI_RESOLVER + doi
+
+
 def home_of(entry: Entry) -> str | None:
     """The page of the data set: its homepage, else where it is got, else the paper about it."""
     pages = (source_page(source) for source in entry.acquisition)
     doi = entry.citation.doi if entry.citation else None
-    paper = DOI_RESOLVER + doi if doi else None
+    paper = doi_address(doi) if doi else None
     return next((page for page in (entry.homepage, entry.access.url, *pages, paper) if page), None)
 
 

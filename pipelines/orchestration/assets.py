@@ -20,6 +20,7 @@ from medshard.pipelines.orchestration.stage_input import stage_input
 from medshard.pipelines.stages.cases_table import COLUMNS
 from medshard.pipelines.stages.stage import CODE_VERSIONS, STAGES, StageResult
 from medshard.registry.catalog import Catalog
+from medshard.registry.places import doi_address
 from medshard.registry.schema import Entry
 from medshard.registry.store.digests import sha256_json
 from medshard.registry.store.leases import hold_lease
@@ -156,7 +157,7 @@ def _definition_metadata(entry: Entry, catalog: Catalog, stage: str) -> dict[str
     if entry.homepage:
         metadata["homepage"] = dg.MetadataValue.url(entry.homepage)
     if entry.citation and entry.citation.doi:
-        metadata["doi"] = dg.MetadataValue.url(f"https://doi.org/{entry.citation.doi}")
+        metadata["doi"] = dg.MetadataValue.url(doi_address(entry.citation.doi))
     if stage == "cases":
         metadata["dagster/table_name"] = f"{entry.id}.cases"
         metadata["dagster/column_schema"] = _column_schema(COLUMNS)

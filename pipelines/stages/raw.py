@@ -13,7 +13,7 @@ from medshard.converters.reading import read_image
 from medshard.errors import AcquisitionError
 from medshard.pipelines.execution.map_cases import Execution
 from medshard.pipelines.stages.stage import CODE_VERSIONS, CaseJob, Context, StageResult, publish_stage, run_jobs
-from medshard.registry.acquisition import ACQUIRERS, acquirer_of
+from medshard.registry.acquisition import acquirer_of
 from medshard.registry.schema import Entry, Reencode, Source
 from medshard.registry.store.digests import canonical_json
 from medshard.registry.store.manifests import Manifest
@@ -114,7 +114,8 @@ def acquire_source(job: CaseJob[SourcePayload]) -> CaseRecord:
     """Acquire one source; runs in a worker."""
     payload = job.payload
     with payload.store.scratch() as scratch:
-        acquired = ACQUIRERS[payload.source.kind].acquire(payload.source, payload.base, scratch / "source")
+        acquirer = acquirer_of(payload.source, where=job.record.entry)
+        acquired = acquirer.acquire(payload.source, payload.base, scratch / "source")
         archive = None
         if acquired.archive is not None:
             name = acquired.archive.name

@@ -7,6 +7,8 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from medshard.registry.places import DOI_RESOLVER
+
 NARROWEST, WIDEST = 60, 160
 FILES_IN_TERMINAL = 8
 DIGEST_IN_TERMINAL = 19
@@ -133,7 +135,7 @@ def _prose(text: str) -> Iterator[str]:
 
 
 def _link(address: str) -> str:
-    doi = address.removeprefix("https://doi.org/")
+    doi = address.removeprefix(DOI_RESOLVER)
     return f"<{address}>" if doi == address else f"[doi:{_escaped(doi)}](<{address}>)"
 
 

@@ -27,7 +27,7 @@ from medshard.registry.catalog import Catalog
 from medshard.registry.catalog.overlaps import Edge
 from medshard.registry.concepts import Vocabulary
 from medshard.registry.layout import label_templates
-from medshard.registry.places import file_address, source_page, source_place
+from medshard.registry.places import doi_address, file_address, source_page, source_place
 from medshard.registry.schema import (
     AnyAnnotation,
     CaseGroup,
@@ -423,7 +423,7 @@ def _licence_doubts(entry: Entry) -> Iterator[str]:
 def _citation(entry: Entry) -> Iterator[Block]:
     citation = entry.citation
     text = citation.text if citation else ""
-    doi = f"https://doi.org/{citation.doi}" if citation and citation.doi else ""
+    doi = doi_address(citation.doi) if citation and citation.doi else ""
     yield Paragraph(" ".join(part for part in (text, doi) if part) or "None is stated.")
 
 

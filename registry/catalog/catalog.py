@@ -10,13 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from medshard.errors import CatalogError
 from medshard.registry.catalog.cross_checks import check_entries
 from medshard.registry.catalog.overlaps import OverlapGraph
 from medshard.registry.catalog.query import select
-from medshard.registry.catalog.reading import CatalogFile, read_catalog_file
+from medshard.registry.catalog.reading import CatalogFile, LocatedEntry, read_catalog_file
 from medshard.registry.concepts import Vocabulary, load_concepts
 from medshard.registry.schema import Entry
 from medshard.registry.yaml_lines import Problem
@@ -52,21 +51,20 @@ class Catalog:
         with _collector_paused():
             read, vocabulary = _read_files(catalog_files() if files is None else files)
         problems = [problem for file in read for problem in file.problems]
-        placed: dict[str, _Placed] = {}
+        placed: dict[str, LocatedEntry] = {}
         for file in read:
             for item in file.entries:
-                place = _Placed(item.entry, file, item.line)
-                first = placed.setdefault(item.entry.id, place)
-                if first is not place:
-                    problems.append(place.problem(("id",), f"this id is taken by {first.file.path}:{first.line}"))
+                first = placed.setdefault(item.entry.id, item)
+                if first is not item:
+                    problems.append(item.problem(("id",), f"this id is taken by {first.document.file}:{first.line}"))
         broken: set[str] = set()
-        for entry, fault in check_entries({name: place.entry for name, place in placed.items()}, _ids_seen(problems)):
+        for entry, fault in check_entries({name: item.entry for name, item in placed.items()}, _ids_seen(problems)):
             problems.append(placed[entry].problem(fault.field, fault.message))
             broken.add(entry)
-        kept = {name: place for name, place in sorted(placed.items()) if name not in broken}
+        kept = {name: item for name, item in sorted(placed.items()) if name not in broken}
         return cls(
-            {name: place.entry for name, place in kept.items()},
-            {name: Origin(file=Path(place.file.path).resolve(), line=place.line) for name, place in kept.items()},
+            {name: item.entry for name, item in kept.items()},
+            {name: Origin(file=Path(item.document.file).resolve(), line=item.line) for name, item in kept.items()},
             tuple(problems),
             vocabulary,
         )
@@ -140,16 +138,6 @@ def catalog_files() -> list[Path]:
     """The public catalog and the overlays, in this order."""
     overlays = os.environ.get(OVERLAYS_VARIABLE, "")
     return [PUBLIC_CATALOG, *(Path(part) for part in overlays.split(os.pathsep) if part)]
-
-
-@dataclass(frozen=True)
-class _Placed:
-    entry: Entry
-    file: CatalogFile
-    line: int
-
-    def problem(self, field: tuple[Any, ...], message: str) -> Problem:
-        return self.file.problem(self.entry.id, self.line, field, message)
 
 
 @contextmanager

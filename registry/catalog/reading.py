@@ -27,29 +27,28 @@ _OF_ANOTHER_TYPE = ("_type", "is_instance_of")
 
 @dataclass(frozen=True)
 class LocatedEntry:
+    """A valid entry and where it stands: the document, and its number in the list of entries."""
+
     entry: Entry
-    line: int
+    document: YamlDocument
+    number: int
+
+    @property
+    def line(self) -> int:
+        return self.document.line_of(("entries", self.number))
+
+    def problem(self, field: tuple[Any, ...], message: str) -> Problem:
+        """A fault of this entry, with the line of the field."""
+        return _problem(self.document, self.number, field, message)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CatalogFile:
     """What a file holds: its valid entries, the vocabulary with the file's own concepts, and its faults."""
 
-    path: Path
     vocabulary: Vocabulary
     entries: tuple[LocatedEntry, ...] = ()
     problems: tuple[Problem, ...] = ()
-    document: YamlDocument | None = None
-
-    def problem(self, entry: str, line: int, field: tuple[Any, ...], message: str) -> Problem:
-        """A fault of one of the file's entries, which starts at `line`, with the line of the field."""
-        at = line
-        for number, raw in enumerate(self.document.data["entries"] if self.document is not None else ()):
-            if self.document is not None and self.document.line_of(("entries", number)) == line and raw is not None:
-                at = self.document.line_of(("entries", number, *field))
-        return Problem(
-            file=str(self.path), line=at, entry=entry, field=".".join(str(part) for part in field), message=message
-        )
 
 
 def read_catalog_file(file: Path, vocabulary: Vocabulary) -> CatalogFile:
@@ -62,9 +61,9 @@ def read_catalog_file(file: Path, vocabulary: Vocabulary) -> CatalogFile:
     if document.data is None:
         if not problems:
             return _unreadable(file, vocabulary, "the file is empty")
-        return CatalogFile(path=file, vocabulary=vocabulary, problems=tuple(problems))
+        return CatalogFile(vocabulary=vocabulary, problems=tuple(problems))
     if fault := _document_fault(document):
-        return CatalogFile(path=file, vocabulary=vocabulary, problems=(*problems, fault))
+        return CatalogFile(vocabulary=vocabulary, problems=(*problems, fault))
     if "concepts" in document.data:
         vocabulary, faults = read_concepts(document.data["concepts"], vocabulary)
         problems.extend(located(faults, document, ("concepts",)))
@@ -79,19 +78,17 @@ def read_catalog_file(file: Path, vocabulary: Vocabulary) -> CatalogFile:
             problems.extend(_explain(document, number, raw, error))
             continue
         faults_of_entry = [
-            _problem(document, number, raw, fault.field, fault.message) for fault in check_entry(entry, vocabulary)
+            _problem(document, number, fault.field, fault.message) for fault in check_entry(entry, vocabulary)
         ]
         problems.extend(faults_of_entry)
         if not faults_of_entry:
-            entries.append(LocatedEntry(entry, document.line_of(("entries", number))))
-    return CatalogFile(
-        path=file, vocabulary=vocabulary, entries=tuple(entries), problems=tuple(problems), document=document
-    )
+            entries.append(LocatedEntry(entry, document, number))
+    return CatalogFile(vocabulary=vocabulary, entries=tuple(entries), problems=tuple(problems))
 
 
 def _unreadable(file: Path, vocabulary: Vocabulary, message: str) -> CatalogFile:
     problem = Problem(file=str(file), line=1, entry=None, field="", message=message)
-    return CatalogFile(path=file, vocabulary=vocabulary, problems=(problem,))
+    return CatalogFile(vocabulary=vocabulary, problems=(problem,))
 
 
 def _document_fault(document: YamlDocument) -> Problem | None:
@@ -124,7 +121,7 @@ def _explain(document: YamlDocument, number: int, raw: Any, error: ValidationErr
         message = _message(raw, field, fault)
         if (field, message) not in seen:
             seen.add((field, message))
-            yield _problem(document, number, raw, field, message)
+            yield _problem(document, number, field, message)
 
 
 def _told_once(error: ValidationError) -> list[Any]:
@@ -208,7 +205,8 @@ def _fields_beside(raw: Any, field: tuple[Any, ...]) -> Iterator[str]:
     yield from model.model_fields if model is not None else ()
 
 
-def _problem(document: YamlDocument, number: int, raw: Any, field: tuple[Any, ...], message: str) -> Problem:
+def _problem(document: YamlDocument, number: int, field: tuple[Any, ...], message: str) -> Problem:
+    raw = document.data["entries"][number]
     entry = raw.get("id") if isinstance(raw, dict) else None
     return Problem(
         file=document.file,

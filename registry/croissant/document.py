@@ -17,13 +17,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
-from medshard.registry.cards.cards import examined_note, patients_rest_on
+from medshard.registry.cards import examined_note, patients_rest_on
 from medshard.registry.cards.licence_terms import OtherTerms, how_sure, licence_in_words, other_terms
 from medshard.registry.catalog import Catalog
 from medshard.registry.croissant.paths import ARCHIVES, UNKNOWN_ENCODING, encoding_of, glob_of, sentence, slug
 from medshard.registry.croissant.records import Json, RecordSets
 from medshard.registry.licences import UNKNOWN_LICENCE
-from medshard.registry.places import file_address, home_of, source_page, source_place
+from medshard.registry.places import doi_address, file_address, home_of, source_page, source_place
 from medshard.registry.schema import Entry, FolderSource, PackageSource, PipSource, RemoteSource, Source
 from medshard.registry.vocabulary import Access, OverlapKind, PatientBasis, Permission
 
@@ -87,7 +87,7 @@ def croissant(entry: Entry, catalog: Catalog) -> Json:
 
 def _identity(entry: Entry) -> Json:
     citation = entry.citation
-    cited = [citation.text, f"https://doi.org/{citation.doi}" if citation.doi else ""] if citation else []
+    cited = [citation.text, doi_address(citation.doi) if citation.doi else ""] if citation else []
     words: list[str] = [*entry.modalities, *entry.regions, *entry.tasks, *entry.groups]
     words += [f"{dimension}-D" for dimension in entry.dimensions]
     return {

@@ -22,16 +22,7 @@ from medshard.registry.croissant.paths import PICTURES, TABLES, encoding_of, glo
 from medshard.registry.layout import label_templates
 from medshard.registry.schema import AnyAnnotation, CaseGroup, Entry, ImageSpec, LabelSpec, PatientColumn, SplitField
 from medshard.registry.schema.annotations import (
-    Boxes,
-    ClassTable,
-    Contours,
-    Events,
-    Landmarks,
-    MeshLabels,
-    QuestionAnswers,
-    ReportText,
-    ScoreTable,
-    Transforms,
+    FileAnnotation,
 )
 from medshard.registry.schema.cases import FREE_FIELDS
 from medshard.registry.templates import template_fields
@@ -47,20 +38,6 @@ SPLITS = {
 }
 Holding = Callable[[str], tuple[list[str], str]]
 """A path of the raw tree -> what it is contained in, and the path below that."""
-
-
-FileAnnotation = (
-    ClassTable
-    | ScoreTable
-    | Boxes
-    | Landmarks
-    | Contours
-    | MeshLabels
-    | Transforms
-    | ReportText
-    | QuestionAnswers
-    | Events
-)
 
 
 @dataclass(frozen=True)

@@ -183,32 +183,28 @@ def plan_capacity(entries: Iterable[Entry], rates: Rates | None = None) -> Capac
 def _of_entry(entry: Entry) -> EntryCapacity:
     sizes = [size for source in needed_sources(entry.acquisition) for size in _sizes(source)]
     known = [size for size in sizes if size is not None]
-    download = sum(known)
-    grows = any(name in UNCOMPRESSED for name in entry.source.formats)
-    factor = UNCOMPRESSED_UNPACKED_OF_DOWNLOAD if grows else UNPACKED_OF_DOWNLOAD
-    unpacked = entry.expectations.bytes_unpacked or round(download * factor)
-    volumes = round(unpacked * VOLUMES_OF_UNPACKED)
+    stated = _stages(entry, sum(known))
     all_known = bool(sizes) and None not in sizes
+    assumed = None if all_known else assumed_download_bytes(entry)
     return EntryCapacity(
         id=entry.id,
         access=entry.access.kind.value,
         licence=entry.licence.id,
-        download_bytes=download,
+        download_bytes=stated.download,
         parts=len(sizes),
         parts_unknown=len(sizes) - len(known),
-        unpacked_bytes=unpacked,
-        volumes_bytes=volumes,
-        shards_bytes=round(volumes * SHARDS_OF_VOLUMES),
-        assumed=None if all_known else _assumed(entry, download, factor),
+        unpacked_bytes=stated.unpacked,
+        volumes_bytes=stated.volumes,
+        shards_bytes=stated.shards,
+        # What is assumed is at least what the sources state.
+        assumed=None if assumed is None else _stages(entry, max(stated.download, assumed)),
     )
 
 
-def _assumed(entry: Entry, stated: int, factor: float) -> StageBytes | None:
-    """All stages from the assumed size of the entry's cases, which is at least what its sources state."""
-    assumed = assumed_download_bytes(entry)
-    if assumed is None:
-        return None
-    download = max(stated, assumed)
+def _stages(entry: Entry, download: int) -> StageBytes:
+    """Bytes at every stage that follow from those of the download."""
+    grows = any(name in UNCOMPRESSED for name in entry.source.formats)
+    factor = UNCOMPRESSED_UNPACKED_OF_DOWNLOAD if grows else UNPACKED_OF_DOWNLOAD
     unpacked = entry.expectations.bytes_unpacked or round(download * factor)
     volumes = round(unpacked * VOLUMES_OF_UNPACKED)
     return StageBytes(download=download, unpacked=unpacked, volumes=volumes, shards=round(volumes * SHARDS_OF_VOLUMES))

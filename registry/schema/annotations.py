@@ -143,9 +143,8 @@ class Events(Annotation):
     format: Text
 
 
-AnyAnnotation = Annotated[
-    ClassFolder
-    | ClassTable
+FileAnnotation = (
+    ClassTable
     | ScoreTable
     | Boxes
     | Landmarks
@@ -154,6 +153,8 @@ AnyAnnotation = Annotated[
     | Transforms
     | ReportText
     | QuestionAnswers
-    | Events,
-    Field(discriminator="kind"),
-]
+    | Events
+)
+"""Annotations that stand in files of their own."""
+
+AnyAnnotation = Annotated[ClassFolder | FileAnnotation, Field(discriminator="kind")]

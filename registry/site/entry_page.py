@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from medshard.registry.cards.licence_terms import OtherTerms, how_sure, other_terms
 from medshard.registry.catalog import Catalog, Origin
 from medshard.registry.catalog.overlaps import Edge
-from medshard.registry.places import DOI_RESOLVER, source_page, source_place
+from medshard.registry.places import doi_address, source_page, source_place
 from medshard.registry.questions.capacity import plan_capacity
 from medshard.registry.questions.paper_audit import audit_paper
 from medshard.registry.schema import Entry, PaperRow, RemoteSource, Source
@@ -146,7 +146,7 @@ def _citation(entry: Entry) -> Html:
     cited = entry.citation
     if cited is None or not (cited.text or cited.doi):
         return NOTHING
-    doi = link(DOI_RESOLVER + cited.doi, f"doi:{cited.doi}") if cited.doi else NOTHING
+    doi = link(doi_address(cited.doi), f"doi:{cited.doi}") if cited.doi else NOTHING
     text = tag("p", cited.text) if cited.text else NOTHING
     return tag("section", tag("h2", "Cite"), text, tag("p", doi) if cited.doi else NOTHING, kind="cite")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from made_entries import made_entry
 
 from medshard.registry import Catalog, Entry
 from medshard.registry.catalog import PUBLIC_CATALOG
@@ -14,24 +15,7 @@ GB = 10**9
 
 
 def entry(entry_id: str, *sources: dict[str, Any], **changes: Any) -> Entry:
-    return Entry.model_validate(
-        {
-            "id": entry_id,
-            "title": entry_id,
-            "description": "Made for a test.",
-            "version": "1",
-            "groups": ["abdomen"],
-            "modalities": ["CT"],
-            "tasks": ["segmentation"],
-            "dimensions": [3],
-            "licence": {"id": "CC-BY-4.0"},
-            "access": {"kind": "open"},
-            "maturity": "described",
-            "source": {"formats": ["nii.gz"]},
-            "acquisition": list(sources),
-            **changes,
-        }
-    )
+    return made_entry(entry_id, **{"source": {"formats": ["nii.gz"]}, "acquisition": list(sources), **changes})
 
 
 def zenodo(*sizes: int | None, **more: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from made_entries import made_entry
 
 from medshard.errors import CatalogError
 from medshard.registry import Catalog, Entry
@@ -26,23 +27,7 @@ VOCABULARY: Vocabulary = read_concepts(
 
 def entry(entry_id: str, *cases: dict[str, Any]) -> Entry:
     images = {"image": {"path": "{split}/{case}.nii.gz"}}
-    return Entry.model_validate(
-        {
-            "id": entry_id,
-            "title": entry_id,
-            "description": "Made for a test.",
-            "version": "1",
-            "groups": ["abdomen"],
-            "modalities": ["CT"],
-            "tasks": ["segmentation"],
-            "dimensions": [3],
-            "licence": {"id": "CC-BY-4.0"},
-            "access": {"kind": "open"},
-            "maturity": "described",
-            "acquisition": [{"kind": "zenodo", "record": "1"}],
-            "cases": [{"modality": "CT", "images": images, **one} for one in cases],
-        }
-    )
+    return made_entry(entry_id, cases=[{"modality": "CT", "images": images, **one} for one in cases])
 
 
 def mask(classes: dict[int, str], **more: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_entries import made_entry
 
 from medshard.registry import Catalog, Entry
 from medshard.registry.catalog import PUBLIC_CATALOG
@@ -26,25 +27,7 @@ SOURCE = {"cases": 1204, "classes": 2, "formats": ["nii.gz"]}
 
 
 def entry(entry_id: str = "livers", **changes: Any) -> Entry:
-    return Entry.model_validate(
-        {
-            "id": entry_id,
-            "title": "Some livers",
-            "description": "Made for a test.",
-            "version": "1",
-            "groups": ["abdomen"],
-            "modalities": ["CT"],
-            "tasks": ["segmentation"],
-            "dimensions": [3],
-            "licence": {"id": "CC-BY-4.0"},
-            "access": {"kind": "open"},
-            "maturity": "described",
-            "acquisition": [{"kind": "zenodo", "record": "1"}],
-            "paper": [ROW],
-            "source": SOURCE,
-            **changes,
-        }
-    )
+    return made_entry(entry_id, **{"title": "Some livers", "paper": [ROW], "source": SOURCE, **changes})
 
 
 def row(**changes: Any) -> list[dict[str, Any]]:

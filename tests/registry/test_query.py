@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from made_entries import made_entry
 
 from medshard.errors import CatalogError
 from medshard.registry import Catalog, Entry
@@ -25,23 +26,7 @@ VOCABULARY: Vocabulary = read_concepts(
 
 
 def entry(entry_id: str, **changes: Any) -> Entry:
-    return Entry.model_validate(
-        {
-            "id": entry_id,
-            "title": entry_id.upper(),
-            "description": "Made for a test.",
-            "version": "1",
-            "groups": ["abdomen"],
-            "modalities": ["CT"],
-            "tasks": ["segmentation"],
-            "dimensions": [3],
-            "licence": {"id": "CC-BY-4.0"},
-            "access": {"kind": "open"},
-            "maturity": "described",
-            "acquisition": [{"kind": "zenodo", "record": "1"}],
-            **changes,
-        }
-    )
+    return made_entry(entry_id, **{"title": entry_id.upper(), **changes})
 
 
 def masks(modality: str, classes: dict[int, str], *, sequence: str | None = None, **more: Any) -> list[dict[str, Any]]:
