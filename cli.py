@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -14,6 +16,8 @@ import click
 
 from medshard import __version__
 from medshard.commands import CATALOG_COMMANDS
+from medshard.commands.acquiring import ask_terms
+from medshard.commands.choosing import root_option
 from medshard.errors import MedshardError
 
 if TYPE_CHECKING:
@@ -23,14 +27,6 @@ if TYPE_CHECKING:
 WARNINGS_SHOWN = 10
 STAGE_CHOICES = ("raw", "cases", "volumes", "fingerprint", "shards")
 
-root_option = click.option(
-    "--root",
-    default="data",
-    envvar="MEDSHARD_ROOT",
-    show_default=True,
-    show_envvar=True,
-    help="The store: a folder or a file:// URL.",
-)
 plan_option = click.option("--plan", default="default", show_default=True, help="Name of the plan.")
 
 
@@ -73,6 +69,12 @@ for command in CATALOG_COMMANDS:
 @click.option(
     "--case-timeout", "timeout_s", type=click.FloatRange(min=0, min_open=True), help="Seconds that one case may take."
 )
+@click.option("--use", type=click.Choice(["research", "commercial"]), help="What the data are wanted for.")
+@click.option("--accept-licence", "accept", multiple=True, metavar="ID", help="Accept the terms of this entry.")
+@click.option("--with-optional", "optional", is_flag=True, help="Take the optional parts of the sources too.")
+@click.option("--discard-archives", is_flag=True, help="Remove each archive once it is unpacked: less disk.")
+@click.option("--verify", is_flag=True, help="Hash all acquired files again, and fetch again what is damaged.")
+@click.option("--accept-changes", is_flag=True, help="Take over what has changed at a source.")
 def build(
     entry_ids: tuple[str, ...],
     to: str,
@@ -81,20 +83,49 @@ def build(
     workers: int,
     dask_address: str | None,
     timeout_s: float | None,
+    use: str | None,
+    accept: tuple[str, ...],
+    optional: bool,
+    discard_archives: bool,
+    verify: bool,
+    accept_changes: bool,
 ) -> None:
     """Build data sets up to a stage. What is there already is not made again."""
     from medshard.pipelines.build import build as build_entry
     from medshard.pipelines.execution.map_cases import Execution
     from medshard.registry import Catalog
+    from medshard.registry.acquisition.gates.use import Use
+    from medshard.registry.acquisition.options import AcquisitionOptions
 
     _interrupt_on_sigterm()
     catalog = Catalog.load()
     execution = Execution(workers=workers, dask_address=dask_address, timeout_s=timeout_s)
     for entry_id in entry_ids:
         catalog.entry(entry_id)  # a misspelt id stops the command before hours of work, not after
+    for entry_id in accept:
+        catalog.entry(entry_id)
+    said = AcquisitionOptions.from_environment()
+    acquisition = replace(
+        said,
+        use=Use(use) if use else said.use,
+        accept=said.accept | set(accept),
+        ask=ask_terms if sys.stdin.isatty() else None,
+        optional=optional,
+        discard_archives=discard_archives,
+        verify=verify,
+        accept_changes=accept_changes,
+    )
     for entry_id in entry_ids:
         build_entry(
-            root, entry_id, to=to, plan=plan, catalog=catalog, execution=execution, progress=True, on_stage=_echo_stage
+            root,
+            entry_id,
+            to=to,
+            plan=plan,
+            catalog=catalog,
+            execution=execution,
+            progress=True,
+            acquisition=acquisition,
+            on_stage=_echo_stage,
         )
 
 
@@ -181,7 +212,7 @@ def _echo_stage(result: StageResult) -> None:
         f"{name:<40} {result.state:<9} {len(result.manifest.good)} cases, {len(result.excluded)} excluded, "
         f"{result.done} done, {result.reused} reused, {result.seconds:.1f} s, manifest {result.head.data_version[:12]}"
     )
-    for line in _layout_warnings(result):
+    for line in (*_repairs(result), *_layout_warnings(result)):
         click.echo(f"    {line}")
     for record in result.excluded:
         for line in str((record.error or {}).get("text", "")).splitlines():
@@ -198,6 +229,12 @@ def _echo_stage(result: StageResult) -> None:
     for case, fault in faults:
         if fault["code"] != "annotation.none":
             click.echo(f"    {case}: not for {' or '.join(fault['against'])}: {fault['code']}: {fault['reason']}")
+
+
+def _repairs(result: StageResult) -> Iterator[str]:
+    """Raw files that were gone or changed, and have been fetched again."""
+    if repaired := result.details.get("repaired"):
+        yield f"{len(repaired)} damaged files were fetched again: {', '.join(repaired[:WARNINGS_SHOWN])}"
 
 
 def _layout_warnings(result: StageResult) -> Iterator[str]:
@@ -246,6 +283,8 @@ def _echo_source(source: SourceFile, indent: str) -> None:
     click.echo(f"{indent}  sha256 {source.sha256}  ({source.origin})")
     if source.archive:
         click.echo(f"{indent}  out of {source.archive['name']} sha256 {source.archive['sha256']}")
+    if source.url:
+        click.echo(f"{indent}  fetched from {source.url}")
     for made_from in source.made_from:
         click.echo(f"{indent}  pixels from:")
         _echo_source(made_from, indent + "    ")

@@ -1,5 +1,6 @@
 """The commands about the catalog, by what a person wants; `cli.py` has those that build and train."""
 
+from medshard.commands.acquiring import attest, sources
 from medshard.commands.asking import audit_paper, labels, list_entries, overlaps, show
 from medshard.commands.contributing import card, check, export, format_command, schema, site
 from medshard.commands.planning import criteria, plan_capacity
@@ -12,6 +13,8 @@ CATALOG_COMMANDS = (
     audit_paper,
     plan_capacity,
     criteria,
+    sources,
+    attest,
     check,
     format_command,
     schema,

@@ -26,6 +26,14 @@ if TYPE_CHECKING:
     from medshard.registry import Catalog, Entry
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+root_option = click.option(
+    "--root",
+    default="data",
+    envvar="MEDSHARD_ROOT",
+    show_default=True,
+    show_envvar=True,
+    help="The store: a folder or a file:// URL.",
+)
 
 
 def _choice(name: str, words: type[StrEnum], help_text: str) -> Callable[..., Any]:

@@ -41,12 +41,9 @@ def _echo_what_a_build_lacks(entry: Entry) -> None:
     """A valid entry may ask for more than this release reads: better said here than by a build."""
     from medshard.errors import MedshardError
     from medshard.pipelines.stages.layout_support import refuse_unread_layout
-    from medshard.registry.acquisition import acquirer_of
 
     try:
         refuse_unread_layout(entry)
-        for source in entry.acquisition:
-            acquirer_of(source, where=entry.id)
     except MedshardError as error:
         details = "; ".join(f"{name}: {value}" for name, value in error.details.items())
         click.echo(f"note: {entry.id} is valid, but cannot be built yet: {error.problem} ({details})")

@@ -11,10 +11,12 @@ from medshard.pipelines.execution.map_cases import Execution
 from medshard.pipelines.inclusion_gate import refuse_bad_input
 from medshard.pipelines.stages.cases import build_cases
 from medshard.pipelines.stages.fingerprint import build_fingerprint
+from medshard.pipelines.stages.layout_support import refuse_unread_layout
 from medshard.pipelines.stages.raw import build_raw
 from medshard.pipelines.stages.shards import build_shards, require_plan
 from medshard.pipelines.stages.stage import STAGES, Context, StageResult
 from medshard.pipelines.stages.volumes import build_volumes
+from medshard.registry.acquisition.options import AcquisitionOptions
 from medshard.registry.catalog import Catalog
 from medshard.registry.store.leases import hold_lease
 from medshard.registry.store.manifests import Head, read_manifest, require_head
@@ -32,6 +34,7 @@ def build(
     catalog: Catalog | None = None,
     execution: Execution | None = None,
     progress: bool = False,
+    acquisition: AcquisitionOptions | None = None,
     on_stage: Callable[[StageResult], None] | None = None,
 ) -> list[StageResult]:
     """Build an entry up to a stage; what is there already is not made again.
@@ -47,9 +50,12 @@ def build(
         entry=catalog.entry(entry_id),
         execution=execution or Execution(),
         progress=progress,
+        acquisition=acquisition or AcquisitionOptions(),
     )
     if to == "shards":
         require_plan(context.entry, plan)
+    if to != "raw":
+        refuse_unread_layout(context.entry)  # before hours of download, not after
     results: list[StageResult] = []
     with hold_lease(store, entry_id):
         store.sweep_scratch()

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from medshard.errors import StoreError
+from medshard.registry.acquisition.provenance import Provenance, origins_of
+from medshard.registry.acquisition.publishing import kept_archive
 from medshard.registry.lineage_artefacts import Artefact, identify
 from medshard.registry.store.manifests import read_head
 from medshard.registry.store.objects import ObjectRef, Store, read_json
@@ -23,14 +25,16 @@ from medshard.registry.store.records import CaseRecord, RecordRef, record_path
 class SourceFile:
     """One file as it was acquired.
 
-    origin: what brought it, such as `pip pyradiomics==3.0.1`. archive: name and SHA-256 of the archive it came out of.
-    made_from: for a re-encoded file, the files whose pixels it carries.
+    origin: what brought it, such as `pip pyradiomics==3.0.1`. archive: name and SHA-256 of the archive it came out of,
+    and the member that it was in there. url: the address that was asked for it, or for its archive. made_from: for a
+    re-encoded file, the files whose pixels it carries.
     """
 
     path: str
     sha256: str
     origin: str
     archive: Mapping[str, str] | None
+    url: str | None = None
     made_from: tuple[SourceFile, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -39,6 +43,7 @@ class SourceFile:
             "sha256": self.sha256,
             "origin": self.origin,
             "archive": dict(self.archive) if self.archive else None,
+            "url": self.url,
             "made_from": [source.to_json() for source in self.made_from],
         }
 
@@ -145,7 +150,7 @@ def verify(lineage: Lineage, store: Store) -> list[str]:
     records = {record.key: record for case in cases for record in case.records}
     for record in records.values():
         load_record(store, record.ref)
-    for ref in {ref.digest: ref for record in records.values() for ref in _objects_of(record)}.values():
+    for ref in {ref.digest: ref for record in records.values() for ref in _objects_of(store, record)}.values():
         store.verify(ref)
     for case in cases:
         checked.append(f"case {case.entry}/{case.case}: {len(case.records)} records")
@@ -159,12 +164,15 @@ def _with_bases(lineage: Lineage) -> Iterator[Lineage]:
         yield from _with_bases(base)
 
 
-def _objects_of(record: CaseRecord) -> Iterator[ObjectRef]:
-    """What a record made, and the archive that it came out of. A raw tree's listing holds the digests of its files."""
+def _objects_of(store: Store, record: CaseRecord) -> Iterator[ObjectRef]:
+    """What a record made, and its archives as far as they were kept. A raw tree's listing holds its files' digests."""
     if record.output is not None:
         yield record.output
-    if archive := record.facts.get("archive"):
-        yield ObjectRef.from_json(archive["object"])
+    if "provenance" in record.facts:
+        yield ObjectRef.from_json(record.facts["provenance"])
+    for archive in record.facts.get("archives", ()):
+        if store.has(kept_archive(archive)):
+            yield kept_archive(archive)
 
 
 def _source_lines(source: SourceFile) -> Iterator[str]:
@@ -203,7 +211,7 @@ def _trace_case(store: Store, ref: RecordRef, parts: Mapping[str, str]) -> CaseL
     last = stages[0] if stages else raws[0]
     sources = {path: digest for record in stages for path, digest in record.sources.items()}
     if not stages:
-        sources = dict(_tree_paths(store, raws[0]))
+        sources = {path: origin.sha256 for path, origin in _raw_files(store, raws[0]).items()}
     patient = next((str(record.facts["patient"]) for record in stages if "patient" in record.facts), last.case)
     return CaseLineage(
         entry=last.entry,
@@ -253,16 +261,15 @@ def load_record(store: Store, ref: RecordRef) -> CaseRecord:
 def _source(store: Store, path: str, digest: str, raws: Iterable[CaseRecord]) -> SourceFile:
     raws = list(raws)
     for record in raws:
-        if dict(_tree_paths(store, record)).get(path) == digest:
-            identity = record.facts["identity"]
-            archive = record.facts.get("archive")
-            made_from = tuple(_source(store, p, d, raws) for p, d in sorted(record.sources.items()))
+        origin = _raw_files(store, record).get(path)
+        if origin is not None and origin.sha256 == digest:
             return SourceFile(
                 path=path,
                 sha256=digest,
-                origin=_origin(identity),
-                made_from=made_from,
-                archive={"name": archive["name"], "sha256": archive["object"]["digest"]} if archive else None,
+                origin=_origin(record),
+                archive=_archive(origin),
+                url=origin.url,
+                made_from=tuple(_source(store, p, d, raws) for p, d in sorted(record.sources.items())),
             )
     raise StoreError(
         "lineage.source",
@@ -273,20 +280,25 @@ def _source(store: Store, path: str, digest: str, raws: Iterable[CaseRecord]) ->
     )
 
 
-def _tree_paths(store: Store, record: CaseRecord) -> Iterator[tuple[str, str]]:
-    if record.output is not None:
-        into = record.facts["into"]
-        for file in store.tree_files(record.output):
-            yield (f"{into}/{file.path}" if into else file.path), file.sha256
+def _archive(origin: Provenance) -> dict[str, str] | None:
+    if origin.archive is None:
+        return None
+    return {"name": origin.archive, "sha256": origin.archive_sha256 or "", "member": origin.member or ""}
 
 
-def _origin(identity: Mapping[str, Any]) -> str:
-    kind = identity.get("kind")
-    if kind in {"pip", "package"}:
-        return f"{kind} {identity['package']}=={identity['version']}"
-    if kind is None and "to" in identity:
+def _raw_files(store: Store, record: CaseRecord) -> dict[str, Provenance]:
+    """path in the raw tree -> where it came from."""
+    into = record.facts["into"]
+    return {(f"{into}/{origin.path}" if into else origin.path): origin for origin in origins_of(store, record)}
+
+
+def _origin(record: CaseRecord) -> str:
+    identity = record.facts["identity"]
+    if identity.get("kind") in {"pip", "package"}:
+        return f"{identity['kind']} {identity['package']}=={identity['revision']}"
+    if "to" in identity:
         return f"re-encoded as {identity['to']}"
-    return str(kind)
+    return str(record.facts["place"])
 
 
 def _entry_snapshot(store: Store, entry: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import dagster as dg
 
 from medshard.pipelines.stages.stage import Context, StageResult
+from medshard.registry.acquisition.journal import read_journal
 from medshard.registry.store.manifests import head_path, read_manifest, require_head
 from medshard.registry.store.objects import Store, write_atomically
 from medshard.registry.store.records import CaseRecord
@@ -95,14 +96,32 @@ def _warnings(records: Iterable[CaseRecord]) -> Metadata:
 
 def _raw_facts(context: Context, result: StageResult) -> Metadata:
     rows = [
-        (record.case, record.facts["files"], record.output.size if record.output else 0, _archive(record))
+        (record.case, record.facts["files"], record.output.size if record.output else 0, _archives(record))
         for record in result.manifest.records
     ]
     return {
         "files": result.details["files"],
-        "contents": dg.MetadataValue.md(markdown_table(("source", "files", "bytes", "archive"), rows)),
+        "bytes": result.details["bytes"],
+        "transferred_bytes": result.details["transferred"],
+        **({"repaired": ", ".join(result.details["repaired"])} if result.details["repaired"] else {}),
+        "acquired": dg.MetadataValue.md(_acquired(context, result)),
+        "manifest": dg.MetadataValue.path(context.store.path(result.head.attachments["files"])),
+        "contents": dg.MetadataValue.md(markdown_table(("source", "files", "bytes", "archives"), rows)),
         "folder": dg.MetadataValue.path(_folder(context.store, result.manifest.good)),
     }
+
+
+def _acquired(context: Context, result: StageResult) -> str:
+    """When, from where and how fast each part came: what its journal keeps."""
+    journals = [
+        (record.case, read_journal(context.store, record.entry, record.key)) for record in result.manifest.records
+    ]
+    rows = [
+        (case, found.when, found.place, found.transferred, f"{found.transferred / 1e6 / max(found.seconds, 1e-9):.1f}")
+        for case, found in journals
+        if found is not None
+    ]
+    return markdown_table(("part", "when", "from", "bytes transferred", "MB/s"), rows)
 
 
 def _cases_facts(context: Context, result: StageResult) -> Metadata:
@@ -255,9 +274,8 @@ def _folder(store: Store, records: Sequence[CaseRecord]) -> Path:
     return store.path(first) if first is not None else store.root
 
 
-def _archive(record: CaseRecord) -> str:
-    archive = record.facts.get("archive")
-    return f"{archive['name']} sha256 {archive['object']['digest'][:16]}" if archive else ""
+def _archives(record: CaseRecord) -> str:
+    return ", ".join(f"{archive['name']} sha256 {archive['sha256'][:16]}" for archive in record.facts["archives"])
 
 
 def _cell(value: Any) -> str:

@@ -9,6 +9,8 @@ from pydantic import Field
 
 from medshard.pipelines.execution.map_cases import Execution
 from medshard.pipelines.stages.stage import Context
+from medshard.registry.acquisition.gates.use import Use
+from medshard.registry.acquisition.options import AcquisitionOptions
 from medshard.registry.catalog import Catalog
 from medshard.registry.schema import Entry
 from medshard.registry.store.objects import Store
@@ -27,15 +29,23 @@ class StoreResource(dg.ConfigurableResource):  # type: ignore[type-arg] # only r
         default=None, description="Dask scheduler, such as tcp://10.0.0.1:8786, that runs the cases instead."
     )
 
+    use: str = Field(default="research", description="What the data are wanted for: research or commercial.")
+    accept_licence: list[str] = Field(
+        default=[], description="Ids of entries whose licence terms are accepted by starting the build."
+    )
+    discard_archives: bool = Field(default=False, description="Remove an archive once it is unpacked.")
     progress: bool = Field(default=False, description="Progress bars, where a person looks at the terminal.")
 
     @classmethod
     def from_environment(cls) -> StoreResource:
-        """MEDSHARD_ROOT, MEDSHARD_WORKERS and MEDSHARD_DASK_ADDRESS, or `data`, all cores and no Dask."""
+        """MEDSHARD_ROOT, _WORKERS, _DASK_ADDRESS, _USE and _ACCEPT_LICENCE, or `data`, all cores and no Dask."""
+        acquisition = AcquisitionOptions.from_environment()
         return cls(
             root=os.environ.get(ROOT_VARIABLE, "data"),
             workers=int(os.environ.get(WORKERS_VARIABLE, os.cpu_count() or 1)),
             dask_address=os.environ.get(DASK_VARIABLE) or None,
+            use=acquisition.use,
+            accept_licence=sorted(acquisition.accept),
         )
 
     def open(self) -> Store:
@@ -44,4 +54,14 @@ class StoreResource(dg.ConfigurableResource):  # type: ignore[type-arg] # only r
     def context(self, entry: Entry, catalog: Catalog) -> Context:
         """What a stage of an entry needs."""
         execution = Execution(workers=self.workers, dask_address=self.dask_address)
-        return Context(store=self.open(), catalog=catalog, entry=entry, execution=execution, progress=self.progress)
+        acquisition = AcquisitionOptions(
+            use=Use(self.use), accept=frozenset(self.accept_licence), discard_archives=self.discard_archives
+        )
+        return Context(
+            store=self.open(),
+            catalog=catalog,
+            entry=entry,
+            execution=execution,
+            progress=self.progress,
+            acquisition=acquisition,
+        )

@@ -1,9 +1,9 @@
-"""raw (download): acquire every source of an entry, verify it, keep archive and unpacked tree."""
+"""raw (download): acquire every part of an entry, verify it, keep archive and unpacked tree."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -12,9 +12,11 @@ from medshard.converters.dicom_series_writer import write_ct_series
 from medshard.converters.reading import read_image
 from medshard.errors import AcquisitionError
 from medshard.pipelines.execution.map_cases import Execution
+from medshard.pipelines.stages.raw_parts import build_parts
 from medshard.pipelines.stages.stage import CODE_VERSIONS, CaseJob, Context, StageResult, publish_stage, run_jobs
-from medshard.registry.acquisition import acquirer_of
-from medshard.registry.schema import Entry, Reencode, Source
+from medshard.registry.acquisition.gates.use import require_use
+from medshard.registry.acquisition.provenance import Provenance, origins_of, provenance_table
+from medshard.registry.schema import Entry, Reencode
 from medshard.registry.store.digests import canonical_json
 from medshard.registry.store.manifests import Manifest
 from medshard.registry.store.objects import Store
@@ -25,20 +27,14 @@ STAGE = "raw"
 
 @dataclass(frozen=True, kw_only=True)
 class RawFile:
-    """One acquired file: its path in the entry's raw tree, its bytes, and the record that it belongs to."""
+    """One acquired file: its path in the entry's raw tree, its bytes, its record, and where it came from."""
 
     path: str
     location: Path
     sha256: str
     size: int
     record: RecordRef
-
-
-@dataclass(frozen=True, kw_only=True)
-class SourcePayload:
-    store: Store
-    source: Source
-    base: Path
+    origin: Provenance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,41 +45,47 @@ class ReencodePayload:
 
 
 def build_raw(context: Context) -> StageResult:
-    """Acquire what is not in the store yet.
+    """Acquire what is not in the store yet, and fetch again what was damaged there.
 
-    Raises AcquisitionError when a source cannot be had: no later stage can do without it.
+    Raises AcquisitionError when a part cannot be had: no later stage can do without it.
     """
     started = time.monotonic()
     _refuse_the_unobtainable(context.entry)
-    # Sources come one after the other and through this machine, also when the cases are spread over a cluster.
-    context = replace(context, execution=Execution())
-    jobs = [_source_job(context, number, source) for number, source in enumerate(context.entry.acquisition)]
-    records, done = run_jobs(context, STAGE, jobs, acquire_source)
-    _refuse_failures(records)
+    require_use(context.entry, context.acquisition.use)
+    parts = build_parts(context)
+    records, done = list(parts.records), parts.done
     if context.entry.reencode:
-        files = {file.path: file for record in records for file in _files_of(context.store, record)}
-        more = [_reencode_job(context, number, wish, files) for number, wish in enumerate(context.entry.reencode)]
-        extra, extra_done = run_jobs(context, STAGE, more, reencode_source)
+        # Made on this machine, also when the cases are spread over a cluster.
+        here = replace(context, execution=Execution())
+        files = raw_files(context.store, records)
+        more = [_reencode_job(here, number, wish, files) for number, wish in enumerate(context.entry.reencode)]
+        extra, extra_done = run_jobs(here, STAGE, more, reencode_source)
         _refuse_failures(extra)
         records, done = records + extra, done + extra_done
-    files_by_path = raw_files(context.store, records)
+    found = raw_files(context.store, records)
     # What the entry said when this was acquired: lineage takes licence and version from here.
     entry = context.store.publish_bytes(canonical_json(context.entry.model_dump(mode="json")), ".entry.json")
+    table = provenance_table(replace(file.origin, path=path) for path, file in found.items())
     return publish_stage(
         context,
         STAGE,
         records,
         started=started,
         done=done,
-        attachments={"entry": entry},
-        details={"files": len(files_by_path), "bytes": sum(file.size for file in files_by_path.values())},
+        attachments={"entry": entry, "files": context.store.publish_bytes(table, ".files.parquet")},
+        details={
+            "files": len(found),
+            "bytes": sum(file.size for file in found.values()),
+            "transferred": parts.transferred,
+            "repaired": list(parts.repaired),
+        },
     )
 
 
-def raw_files(store: Store, records: Manifest | list[CaseRecord]) -> dict[str, RawFile]:
-    """path in the raw tree -> file, over all sources of an entry.
+def raw_files(store: Store, records: Manifest | Iterable[CaseRecord]) -> dict[str, RawFile]:
+    """path in the raw tree -> file, over all parts of an entry.
 
-    Raises AcquisitionError[source.clash] when two sources bring one path.
+    Raises AcquisitionError[source.clash] when two parts bring one path.
     """
     found: dict[str, RawFile] = {}
     for record in records.records if isinstance(records, Manifest) else records:
@@ -110,30 +112,6 @@ def _refuse_the_unobtainable(entry: Entry) -> None:
         )
 
 
-def acquire_source(job: CaseJob[SourcePayload]) -> CaseRecord:
-    """Acquire one source; runs in a worker."""
-    payload = job.payload
-    with payload.store.scratch() as scratch:
-        acquirer = acquirer_of(payload.source, where=job.record.entry)
-        acquired = acquirer.acquire(payload.source, payload.base, scratch / "source")
-        archive = None
-        if acquired.archive is not None:
-            name = acquired.archive.name
-            suffix = (
-                "".join(PurePosixPath(name).suffixes[-2:])
-                if name.endswith((".gz", ".bz2", ".xz"))
-                else acquired.archive.suffix
-            )
-            archive = {"name": name, "object": payload.store.publish_file(acquired.archive, suffix).to_json()}
-        tree = payload.store.publish_tree(acquired.tree, "")
-    return replace(
-        job.record,
-        output=tree,
-        decoders=dict(acquired.tools),
-        facts={**job.record.facts, "archive": archive, "files": len(payload.store.tree_files(tree))},
-    )
-
-
 def reencode_source(job: CaseJob[ReencodePayload]) -> CaseRecord:
     """Write real pixels again as another format, with made headers; runs in a worker."""
     payload = job.payload
@@ -151,28 +129,6 @@ def reencode_source(job: CaseJob[ReencodePayload]) -> CaseRecord:
         )
         tree = payload.store.publish_tree(scratch / "tree", "")
     return replace(job.record, output=tree, facts={**job.record.facts, "files": len(payload.store.tree_files(tree))})
-
-
-def _source_job(context: Context, number: int, source: Source) -> CaseJob[SourcePayload]:
-    base = context.catalog.folder(context.entry.id)
-    identity = acquirer_of(source, where=context.entry.id).identity(source, base)
-    name = f"{number:02d}-{source.kind}"
-    key = record_key(
-        stage=STAGE,
-        code_version=CODE_VERSIONS[STAGE],
-        entry=context.entry.id,
-        case=name,
-        parameters={"identity": identity, "into": source.into},
-    )
-    record = CaseRecord(
-        stage=STAGE,
-        entry=context.entry.id,
-        case=name,
-        key=key,
-        code_version=CODE_VERSIONS[STAGE],
-        facts={"identity": identity, "into": source.into},
-    )
-    return CaseJob(record=record, payload=SourcePayload(store=context.store, source=source, base=base))
 
 
 def _reencode_job(
@@ -206,7 +162,7 @@ def _reencode_job(
         code_version=CODE_VERSIONS[STAGE],
         inputs=(source.record,),
         sources=sources,
-        facts={"identity": parameters, "into": "", "archive": None},
+        facts={"identity": parameters, "into": "", "archives": []},
     )
     return CaseJob(
         record=record,
@@ -221,13 +177,14 @@ def _files_of(store: Store, record: CaseRecord) -> list[RawFile]:
     tree, into = record.output, str(record.facts["into"])
     return [
         RawFile(
-            path=f"{into}/{file.path}" if into else file.path,
-            location=store.path(tree) / file.path,
-            sha256=file.sha256,
-            size=file.size,
+            path=f"{into}/{origin.path}" if into else origin.path,
+            location=store.path(tree) / origin.path,
+            sha256=origin.sha256,
+            size=origin.bytes,
             record=record.ref,
+            origin=origin,
         )
-        for file in store.tree_files(tree)
+        for origin in origins_of(store, record)
     ]
 
 

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from medshard.errors import MedshardError
 from medshard.pipelines.execution.map_cases import CaseOutcome, CaseTask, Execution, map_cases
+from medshard.registry.acquisition.options import AcquisitionOptions
 from medshard.registry.catalog import Catalog
 from medshard.registry.schema import Entry
 from medshard.registry.store.manifests import Head, Manifest, publish_manifest, read_head, swap_head
@@ -19,7 +20,7 @@ STAGES = ("raw", "cases", "volumes", "fingerprint", "shards")
 
 # A stage's version is raised when its output for the same input changes: tests/pipelines/test_golden_digests.py fails
 # when one is forgotten.
-CODE_VERSIONS = {"raw": "1", "cases": "1", "volumes": "1", "fingerprint": "1", "shards": "1"}
+CODE_VERSIONS = {"raw": "2", "cases": "1", "volumes": "1", "fingerprint": "1", "shards": "1"}
 
 P = TypeVar("P")
 
@@ -28,7 +29,8 @@ P = TypeVar("P")
 class Context:
     """Where a stage works: the store, the catalog, the entry, and how cases are executed.
 
-    dry: do no case; raise MedshardError[stage.work_needed] at the first that is to be done.
+    dry: do no case; raise MedshardError[stage.work_needed] at the first that is to be done. acquisition: what the user
+    says about downloads.
     """
 
     store: Store
@@ -37,6 +39,7 @@ class Context:
     execution: Execution = field(default_factory=Execution)
     progress: bool = False
     dry: bool = False
+    acquisition: AcquisitionOptions = field(default_factory=AcquisitionOptions)
 
 
 @dataclass(frozen=True, kw_only=True)

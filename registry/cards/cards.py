@@ -235,7 +235,7 @@ def _files(entry: Entry) -> Iterator[Block]:
 def _file_lines(source: Source) -> Iterator[str]:
     if isinstance(source, RemoteSource):
         for file in source.files:
-            size = bytes_in_words(file.size) if file.size else "size unknown"
+            size = bytes_in_words(file.planned_size) if file.planned_size else "size unknown"
             address = None if source_page(source) else file_address(source, file)
             told = [code(file.name), size, file.checksum or "checksum unknown", *([address] if address else [])]
             yield ", ".join(told)

@@ -227,4 +227,4 @@ def _sizes(source: Source) -> list[int | None]:
     """Bytes of each file of a source, None where nobody states them; a source without files is one unknown part."""
     if isinstance(source, PipSource | PackageSource | FolderSource):
         return [None]
-    return [file.size for file in source.files] or [None]
+    return [file.planned_size for file in source.files] or [None]

@@ -237,7 +237,7 @@ def _about(source: Source, parts_above: Collection[str]) -> Iterator[str]:
 def _files(source: Source) -> Html:
     """The files of a source with what is stated of them: name, size, checksum."""
     if isinstance(source, RemoteSource):
-        parts = [_file(file.name, file.url, file.size, file.checksum or "") for file in source.files]
+        parts = [_file(file.name, file.url, file.planned_size, file.checksum or "") for file in source.files]
     else:
         pinned = getattr(source, "files", {})
         parts = [_file(name, None, None, f"sha256:{digest}") for name, digest in pinned.items()]

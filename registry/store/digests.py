@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +46,10 @@ def tree_files(folder: Path) -> Iterable[Path]:
     return sorted(files, key=lambda path: path.relative_to(folder).as_posix())
 
 
-def tree_listing(folder: Path) -> bytes:
+def tree_listing(folder: Path, known: Mapping[str, str] | None = None) -> bytes:
     """One line `sha256 size path` per file, sorted by path: the text whose digest names a tree object.
 
+    known: path -> SHA-256 of files that need not be read again.
     Raises StoreError for a file name with a line break, which such a list cannot hold.
     """
     lines = []
@@ -61,5 +62,6 @@ def tree_listing(folder: Path) -> bytes:
                 problem="a file name with a line break cannot be kept in the store",
                 action="Rename the file at its source.",
             )
-        lines.append(f"{sha256_file(path)} {path.stat().st_size} {name}\n")
+        digest = (known or {}).get(name) or sha256_file(path)
+        lines.append(f"{digest} {path.stat().st_size} {name}\n")
     return os.fsencode("".join(lines))

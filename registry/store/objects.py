@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,9 +112,13 @@ class Store:
         """Whether the object is there; a tree without its listing is not."""
         return self.path(ref).exists() and (ref.kind == "file" or self._listing_path(ref).exists())
 
-    def publish_file(self, source: Path, suffix: str) -> ObjectRef:
-        """Move a finished file of this store's scratch into place, and return its name."""
-        ref = ObjectRef(digest=sha256_file(source), suffix=suffix, size=source.stat().st_size, kind="file")
+    def publish_file(self, source: Path, suffix: str, *, sha256: str | None = None) -> ObjectRef:
+        """Move a finished file of this store's file system into place, and return its name.
+
+        sha256: of its bytes, where they were hashed while they came.
+        """
+        digest = sha256 or sha256_file(source)
+        ref = ObjectRef(digest=digest, suffix=suffix, size=source.stat().st_size, kind="file")
         _rename_into_place(source, self.path(ref))
         return ref
 
@@ -124,9 +128,12 @@ class Store:
             self.write(self.path(ref), data)
         return ref
 
-    def publish_tree(self, folder: Path, suffix: str) -> ObjectRef:
-        """Move a finished folder of this store's scratch into place, and return its name."""
-        listing = tree_listing(folder)
+    def publish_tree(self, folder: Path, suffix: str, *, known: Mapping[str, str] | None = None) -> ObjectRef:
+        """Move a finished folder of this store's scratch into place, and return its name.
+
+        known: path -> SHA-256 of files that were hashed while they were written.
+        """
+        listing = tree_listing(folder, known or {})
         digest = sha256_bytes(listing)
         size = sum(path.stat().st_size for path in tree_files(folder))
         ref = ObjectRef(digest=digest, suffix=suffix, size=size, kind="tree")
@@ -190,6 +197,40 @@ class Store:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def files_of_digest(self, sha256: str) -> Iterator[Path]:
+        """The file objects with these bytes, whatever they are called."""
+        folder = self.root / "objects" / sha256[:2]
+        for path in sorted(folder.glob(f"{sha256}*")) if folder.is_dir() else ():
+            if path.is_file() and path.suffix != LISTING_SUFFIX:
+                yield path
+
+    def suspects(self, ref: ObjectRef, *, verify: bool = False) -> list[str]:
+        """Files of a tree object that are missing or may have been changed, by size and time of change.
+
+        A published file is older than its tree's listing. verify: hash every file instead. A file that is younger but
+        has the right bytes is no suspect.
+        """
+        root, published_ns = self.path(ref), self._listing_path(ref).stat().st_mtime_ns
+
+        def is_whole(row: TreeFile) -> bool:
+            path = root / row.path
+            if not path.is_file() or path.stat().st_size != row.size:
+                return False
+            unchanged = not verify and path.stat().st_mtime_ns <= published_ns
+            return unchanged or sha256_file(path) == row.sha256
+
+        return [row.path for row in self.tree_files(ref) if not is_whole(row)]
+
+    def restore(self, ref: ObjectRef, path: str, source: Path) -> None:
+        """Put one file of a tree object back. Raises StoreError when its bytes are not those that were published."""
+        row = next(row for row in self.tree_files(ref) if row.path == path)
+        _expect(self.path(ref) / path, row.sha256, sha256_file(source))
+        target = self.path(ref) / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _sync(source)
+        source.replace(target)
+        os.utime(target, ns=(self._listing_path(ref).stat().st_mtime_ns,) * 2)
 
     def sweep_scratch(self) -> None:
         """Remove what processes that no longer live have left behind."""

@@ -31,7 +31,7 @@ STAGES = ["raw", "cases", "volumes", "fingerprint", "shards"]
 
 def contents(store: Path) -> dict[str, str]:
     """Path below a store -> SHA-256, of all that is its state."""
-    passing = {"leases", "scratch"}
+    passing = {"journal", "leases", "scratch"}
     return {
         path.relative_to(store).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(store.rglob("*"))

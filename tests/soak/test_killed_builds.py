@@ -31,7 +31,7 @@ def contents(store: Path) -> dict[str, str]:
     return {
         path.relative_to(store).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(store.rglob("*"))
-        if path.is_file() and path.relative_to(store).parts[0] not in {"leases", "scratch"}
+        if path.is_file() and path.relative_to(store).parts[0] not in {"journal", "leases", "scratch"}
     }
 
 

@@ -1,26 +1,11 @@
-"""What an acquisition yields, and the checks that all kinds share."""
+"""Which of many paths a catalog entry wants."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
-from pathlib import Path
 
 from medshard.errors import AcquisitionError
-from medshard.registry.store.digests import sha256_file
-
-
-@dataclass(frozen=True, kw_only=True)
-class Acquired:
-    """tree: folder with the acquired files. archive: the archive that they came out of, if there was one.
-
-    tools: name -> version of what fetched and unpacked them.
-    """
-
-    tree: Path
-    archive: Path | None = None
-    tools: Mapping[str, str]
 
 
 def select(paths: Iterable[str], include: Iterable[str]) -> list[str]:
@@ -56,22 +41,3 @@ def _is_utf8(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def check_files(tree: Path, expected: Mapping[str, str], *, where: str) -> None:
-    """Compare files below `tree` with the SHA-256 that the catalog states for them."""
-    for path, digest in expected.items():
-        check_digest(tree / path, digest, where=where)
-
-
-def check_digest(path: Path, expected: str, *, where: str) -> None:
-    """Raise AcquisitionError[checksum.mismatch] when a file is not the one that the catalog pins."""
-    found = sha256_file(path) if path.is_file() else "no such file"
-    if found != expected:
-        raise AcquisitionError(
-            "checksum.mismatch",
-            where=where,
-            problem=f"{path.name} is not the file that the catalog pins",
-            details={"file": path.name, "expected": f"sha256 {expected}", "found": found},
-            action="Fetch the file again; if its publisher has replaced it, review the change and update the catalog.",
-        )

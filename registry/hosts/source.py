@@ -1,0 +1,50 @@
+"""What all sources of a catalog entry share: the fields that every remote host has."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import PositiveInt
+
+from medshard.registry.schema.model import Checksum, Model, Text, WebAddress
+
+Archive = Literal["zip", "tar", "tar.gz", "tar.bz2", "tar.xz", "tar.zst", "gz", "bz2", "xz", "zst", "rar", "7z", "none"]
+
+
+class RemoteFile(Model):
+    """One file of a host. `name` is what it is called there.
+
+    archive: how it is packed, where the name does not end in it; `none` leaves a file packed that looks like an
+    archive. url, id: where it lies, when the host's record does not say. size, checksum: what the source states, to the
+    byte; unknown when not given. rounded_size: what a source that rounds says; for planning, never compared.
+    """
+
+    name: Text
+    archive: Archive | None = None
+    url: WebAddress | None = None
+    id: str | None = None
+    size: PositiveInt | None = None
+    rounded_size: PositiveInt | None = None
+    checksum: Checksum | None = None
+
+    @property
+    def planned_size(self) -> int | None:
+        """Bytes to plan with: as stated, else as rounded."""
+        return self.size or self.rounded_size
+
+
+class RemoteSource(Model):
+    """What all sources behind a network share.
+
+    files: the files that are wanted, all of the record when empty. archive: how the one download of a source without
+    named files is packed. page: for people. into: folder of the raw tree.
+    """
+
+    kind: str
+    files: tuple[RemoteFile, ...] = ()
+    archive: Archive | None = None
+    page: WebAddress | None = None
+    part: str = ""
+    optional: bool = False
+    into: str = ""
+    note: str = ""
