@@ -208,8 +208,13 @@ def _interrupt_on_sigterm() -> None:
 
 def _echo_stage(result: StageResult) -> None:
     name = f"{result.entry}/{result.stage}" + (f"@{result.plan}" if result.plan else "")
+    amount = (
+        f"{result.details['files']} files, {result.details['transferred']:,} bytes fetched"
+        if result.stage == "raw"
+        else f"{len(result.manifest.good)} cases, {len(result.excluded)} excluded"
+    )
     click.echo(
-        f"{name:<40} {result.state:<9} {len(result.manifest.good)} cases, {len(result.excluded)} excluded, "
+        f"{name:<40} {result.state:<9} {amount}, "
         f"{result.done} done, {result.reused} reused, {result.seconds:.1f} s, manifest {result.head.data_version[:12]}"
     )
     for line in (*_repairs(result), *_layout_warnings(result)):

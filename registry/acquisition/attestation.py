@@ -65,6 +65,7 @@ def attest(store: Store, entry: Entry) -> Attestation:
                 record, origins[record.case], read_journal(store, entry.id, record.key), parts.get(record.case), locks
             )
             for record in manifest.records
+            if "place" in record.facts  # what was encoded again here is no evidence of a source
         ],
         "cases": _counts(entry, found),
         "surprises": list(surprises),
@@ -111,7 +112,7 @@ def _part(
     ]
     return {
         "part": record.case,
-        "place": record.facts.get("place"),
+        "place": record.facts["place"],
         "revision": record.facts["identity"].get("revision"),
         "acquired": journal.when if journal else None,
         "fetched": fetched,
@@ -154,7 +155,7 @@ def _surprises(entry: Entry, manifest: Manifest, found: Discovery) -> Iterator[s
     if entry.source.patients is not None and entry.cases and entry.source.patients != patients:
         yield f"the layout finds {patients} patients, the catalog states {entry.source.patients}"
     if found.unmatched:
-        yield f"{len(found.unmatched)} files belong to no case, such as {', '.join(found.unmatched[:EXAMPLES])}"
+        yield f"files of no case: {len(found.unmatched)}, such as {', '.join(found.unmatched[:EXAMPLES])}"
     if not found.cases:
         yield "the layout finds no case: its templates do not fit these files"
 

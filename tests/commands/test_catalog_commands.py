@@ -276,9 +276,10 @@ class TestCheck:
         text = (
             small.read_text(encoding="utf8").replace("id: livers", "id: spleens").replace("name: Hepar", "name: Lien")
         )
+        text = text.replace("id: spleens\n", "id: spleens\n    adapter: {function: 'own:read', reason: Odd files.}\n")
         overlay = tmp_path / "mine.yaml"
         overlay.write_text(text.replace("id: arteries", "id: veins"), encoding="utf8")
-        assert "note: spleens is valid, but cannot be built yet: sources of kind zenodo" in run("check", overlay).stdout
+        assert "note: spleens is valid, but cannot be built yet" in run("check", overlay).stdout
 
 
 @pytest.mark.usefixtures("small")

@@ -15,12 +15,12 @@ from medshard.registry.store import Store
 from medshard.registry.store.digests import sha256_json
 
 GOLDEN: dict[tuple[str, str], str] = {
-    ("raw", "1"): "aa35d96223107c83f5d42059837b1ab86a3cef135cd76001e26c28fff2bc5666",
+    ("raw", "2"): "44dc503f8078ee4481bc554c8f28eab06e5d598a2812188b4f4b8e006206f96a",
     ("cases", "1"): "98ad571de9def2a1cb9656756578cd95c92de01443ecf643bf49a52651c4009c",
     ("volumes", "1"): "f9b5cf0ca0075c818df7cbeefbcb7f938778e4b69b81c125f070322f23053f7f",
     ("fingerprint", "1"): "377ea701258f0d19d8d8080aeda5ccf839fac7500c13c08b4d504915cd4ba820",
     ("shards", "1"): "33b2bbd43c431c8ee43381aba686ee39b719a63a98acc481fb5164febd64b1da",
-    ("shard file", "1"): "b2913bbbbc32566172cda9a12decb3a29a6b9513a71c2961a6901da16de08692",
+    ("shard file", "1"): "e2882bb5bbdd027cf2478900183790afcaa0126d03af43fcd06ee5769b66b11d",
 }
 
 

@@ -131,6 +131,7 @@ def test_a_reencoded_file_leads_to_the_pixels_that_it_carries(built: Store) -> N
     assert pixels.archive == {
         "name": "pyradiomics-3.0.1.tar.gz",
         "sha256": "47c57f441d6cb7973fa3b2ea48d3948df78e3348e1c69e1e2ff19001601fc2f5",
+        "member": "pyradiomics-3.0.1/data/lung2_image.nrrd",
     }
     assert len(verify(traced, built)) > 61
 

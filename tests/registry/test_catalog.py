@@ -60,7 +60,7 @@ def test_a_good_entry_loads(tmp_path: Path) -> None:
         ("    title: Two scans\n", "", "title", "Field required"),
         ("commercial_use: allowed", "comercial_use: allowed", "licence.comercial_use", "Extra inputs"),
         ("path: scans", "pth: scans", "acquisition.0.pth", "Extra inputs"),
-        ("kind: folder", "kind: fodler", "acquisition.0", "'pip', 'package', 'folder'"),
+        ("kind: folder", "kind: fodler", "acquisition.0", "did you mean `folder`?"),
         ('path: "{case}.nii.gz"', 'path: "{case.nii.gz"', "cases.0.images.image.path", "unbalanced brace"),
         ('path: "{case}.nii.gz"', 'path: "/etc/{case}"', "cases.0.images.image.path", "below the acquired tree"),
         ('path: "{case}_seg.nii.gz"', 'path: "{scan}_seg.nii.gz"', "cases.0", "['scan'] do not occur"),

@@ -44,6 +44,11 @@ _MAGIC: tuple[tuple[bytes, Archive], ...] = (
     (b"\xfd7zXZ\x00", "xz"),
     (b"\x28\xb5\x2f\xfd", "zst"),
 )
+# Formats that are zips inside and files to everybody: arrays, tables, documents, weights, scenes.
+_ZIPPED_FORMATS = (
+    *(".npz", ".xlsx", ".xlsm", ".docx", ".pptx", ".ods", ".odt", ".odp", ".epub", ".pt", ".pth", ".ckpt", ".keras"),
+    *(".mrb", ".3mf", ".usdz", ".kmz", ".jar", ".whl"),
+)
 _TARRED: dict[str, Archive] = {"gz": "tar.gz", "bz2": "tar.bz2", "xz": "tar.xz", "zst": "tar.zst"}
 _ENCRYPTED = ((b"Salted__", "openssl"), (b"U2FsdGVkX1", "openssl (base64)"), (b"-----BEGIN PGP", "PGP"))
 
@@ -65,7 +70,7 @@ def archive_kind(path: Path | Sequence[Path], stated: Archive | None = None, *, 
     if stated is not None:
         return _stated(stated, found, head, origin)
     if found is not None and found not in _TARRED:
-        return found
+        return "none" if _is_zipped_format(paths[0].name) else found
     if named is None:
         return "none"
     if found is not None and _TARRED[found] == named and len(_unpacked_head(head, found)) < _RECORD_BYTES:
@@ -83,7 +88,11 @@ def is_archive(path: Path) -> bool:
     """Whether a file is an archive by its content, whatever it is called."""
     with Volumes.of((path,)).open() as read_at:
         found = _kind_of(_head(read_at))
-    return found is not None and found not in _TARRED
+    return found is not None and found not in _TARRED and not _is_zipped_format(path.name)
+
+
+def _is_zipped_format(name: str) -> bool:
+    return name.lower().endswith(_ZIPPED_FORMATS)
 
 
 def _zip_behind_something(read_at: ReadAt, size: int, named: Archive | None) -> Archive | None:

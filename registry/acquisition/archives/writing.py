@@ -7,7 +7,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Protocol
@@ -81,9 +81,7 @@ class Intake:
         path = self._path(entry)
         if entry.form == "device":
             raise unsafe(self.origin, entry.name, "is a device, a pipe or a socket")
-        if self.writing.taken.take(path, origin=self.origin):
-            return NewFile(self, entry.name, path)
-        return SecondCopy(self, entry.name, path)
+        return self._place(entry.name, path)
 
     def wants(self, entry: Entry) -> bool:
         """Whether a member is selected; folders are made when a file needs them."""
@@ -102,14 +100,32 @@ class Intake:
         return any(fnmatchcase(name, pattern) for pattern in self.include)
 
     def link(self, entry: Entry, target: str) -> None:
-        """Note a link, which is never made. Raises AcquisitionError[archive.unsafe] when it leads outside."""
+        """Note a link, which is never made. Raises AcquisitionError[archive.unsafe] when it leads outside.
+
+        A hard link to a file that has been written already is a second name of the same bytes: it becomes a copy.
+        """
         self.writing.account.member(self.origin)
         if not self.wants(entry):
             return
-        self._path(entry)
-        if leads_outside(entry.name, target, hard=entry.form == "hard link"):
+        path, is_hard = self._path(entry), entry.form == "hard link"
+        if leads_outside(entry.name, target, hard=is_hard):
             raise unsafe(self.origin, entry.name, f"is a link that leads outside, to {shown(target)}")
-        self._leave_out(entry.name, f"a {'hard ' if entry.form == 'hard link' else ''}link to {shown(target)}")
+        linked = self.writing.members.get(str(self._path(replace(entry, name=target)))) if is_hard else None
+        if linked is not None:
+            self._copy(linked, self._place(entry.name, path))
+            return
+        self._leave_out(entry.name, f"a {'hard ' if is_hard else ''}link to {shown(target)}")
+
+    def _copy(self, linked: Member, place: Place) -> None:
+        self.expect(linked.size)
+        with place.open() as sink, (self.writing.tree / linked.path).open("rb") as stream:
+            while block := stream.read(BLOCK_BYTES):
+                sink.write(block)
+
+    def _place(self, name: str, path: PurePosixPath) -> Place:
+        if self.writing.taken.take(path, origin=self.origin):
+            return NewFile(self, name, path)
+        return SecondCopy(self, name, path)
 
     def expect(self, size: int) -> None:
         self.writing.account.expect(size, self.origin)

@@ -39,16 +39,13 @@ class Hashing:
 
     def advance(self, prefix: int) -> None:
         """Hash up to `prefix` in the background, unless it is being done or not worth it yet."""
-        if self._running is None and prefix - self._position >= AT_LEAST_BYTES:
+        if self._current() is None and prefix - self._position >= AT_LEAST_BYTES:
             self._start(prefix)
 
     async def finish(self, size: int) -> Mapping[str, str]:
         """Hex digests of the first `size` bytes, by kind."""
         while self._position < size:
-            if self._running is None:
-                self._start(size)
-            assert self._running is not None
-            await asyncio.shield(self._running)
+            await asyncio.shield(self._current() or self._start(size))
         return {kind: digest.hexdigest() for kind, digest in self._digests.items()}
 
     async def stop(self) -> None:
@@ -57,13 +54,14 @@ class Hashing:
         if self._running is not None:
             await asyncio.wait([self._running])
 
-    def _start(self, end: int) -> None:
-        loop = asyncio.get_running_loop()
-        self._running = loop.run_in_executor(self.threads, self._read, end)
-        self._running.add_done_callback(self._ended)
+    def _current(self) -> asyncio.Future[None] | None:
+        """The reading that is under way. Asked of the future itself, not noted by a callback of it: whoever awaits a
+        future that is done gives callbacks no turn, and would wait forever."""
+        return None if self._running is None or self._running.done() else self._running
 
-    def _ended(self, _: asyncio.Future[None]) -> None:
-        self._running = None
+    def _start(self, end: int) -> asyncio.Future[None]:
+        self._running = asyncio.get_running_loop().run_in_executor(self.threads, self._read, end)
+        return self._running
 
     def _read(self, end: int) -> None:
         buffer = bytearray(BLOCK_BYTES)

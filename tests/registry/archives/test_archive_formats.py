@@ -297,6 +297,33 @@ def test_hard_links_of_a_rar_are_named_and_left_out(tmp_path: Path) -> None:
     assert [left.name for left in unpacked.left_out] == ["stest2.txt", "stest3.txt"]
 
 
+@pytest.mark.parametrize("name", ["octmnist_224.npz", "MetaInfo.xlsx", "weights.pth"])
+def test_a_format_that_is_a_zip_inside_is_a_file_unless_the_catalog_says_zip(tmp_path: Path, name: str) -> None:
+    zip_of(("a.npy", b"1"))(tmp_path / name)
+    assert archive_kind(tmp_path / name) == "none"
+    assert archive_kind(tmp_path / name, "zip") == "zip"
+
+
+def test_a_table_that_came_zipped_under_its_own_name_is_unpacked(tmp_path: Path) -> None:
+    """Kaggle sends single large tables so."""
+    zip_of(("train.csv", b"a,b\n"))(tmp_path / "train.csv")
+    assert archive_kind(tmp_path / "train.csv") == "zip"
+
+
+def test_a_second_name_of_a_file_in_a_tar_becomes_a_copy(tmp_path: Path) -> None:
+    """GNU tar stores a file that has two names once: a data set that was packed so must not lose half of itself."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.nii").write_bytes(b"voxels")
+    (tmp_path / "in" / "b.nii").hardlink_to(tmp_path / "in" / "a.nii")
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        archive.add(tmp_path / "in", "in")
+        assert [member.islnk() for member in archive.getmembers()].count(True) == 1
+    unpacked = unpack(tmp_path / "a.tar", tmp_path / "out", where="test")
+    assert contents(tmp_path / "out") == {"in/a.nii": b"voxels", "in/b.nii": b"voxels"}
+    assert unpacked.left_out == ()
+    assert (tmp_path / "out" / "in" / "a.nii").stat().st_nlink == 1
+
+
 class TestSelection:
     def test_patterns_see_the_full_names_and_stripping_comes_after(self, tmp_path: Path) -> None:
         zip_of(("top/a/one.nii", b"1"), ("top/b/two.txt", b"2"), ("three.nii", b"3"))(tmp_path / "a.zip")

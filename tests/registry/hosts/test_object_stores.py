@@ -172,7 +172,7 @@ class TestS3:
             raise ImportError("Install s3fs to access S3")
 
         monkeypatch.setattr(fsspec, "filesystem", missing)
-        with pytest.raises(MissingExtraError, match=r"medshard\[acquisition\]"):
+        with pytest.raises(MissingExtraError, match=r"medshard\[object-stores\]"):
             list_files("s3")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import random
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 
 from medshard.registry.acquisition.transfer import journal as journal_module
 from medshard.registry.acquisition.transfer.download import Wanted, download
+from medshard.registry.acquisition.transfer.hashing import Hashing
 from medshard.registry.acquisition.transfer.journal import Content, Journal, read_journal
 from medshard.registry.acquisition.transfer.part import RECORD_BYTES, Part, journal_path, part_path
 from medshard.registry.acquisition.transfer.spans import Span, Spans, pieces
@@ -144,6 +146,26 @@ def test_hardly_anything_of_a_connection_is_not_in_the_journal(tmp_path: Path, t
             assert known is not None
             assert number * 100_000 - known[1].total < RECORD_BYTES
     part.close()
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("turns", range(4))
+def test_hashing_ends_whenever_its_thread_does(turns: int, tmp_path: Path, threads: ThreadPoolExecutor) -> None:
+    content = random_bytes(6 << 20, seed=1)
+    (tmp_path / "f").write_bytes(content)
+
+    async def hash_in_two_steps() -> str:
+        descriptor = os.open(tmp_path / "f", os.O_RDONLY)
+        hashing = Hashing(descriptor, frozenset({"sha256"}), threads)
+        hashing.advance(5 << 20)
+        threads.submit(int).result()  # the first step is over, and the loop has not heard of it
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        digests = await hashing.finish(len(content))
+        os.close(descriptor)
+        return digests["sha256"]
+
+    assert asyncio.run(hash_in_two_steps()) == hashlib.sha256(content).hexdigest()
 
 
 CHILD = """
