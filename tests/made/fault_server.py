@@ -27,6 +27,7 @@ BLOCK_BYTES = 64 << 10
 # For a downloader that does not wait long.
 HASTY = TransferSettings(
     piece_bytes=256 << 10,
+    ramp_s=0.0,
     stall_s=0.5,
     slow_window_s=0.4,
     slowest_bytes_per_s=1000,

@@ -76,7 +76,9 @@ class Assembly:
         )
 
     def write(self, stretch: Stretch, data: bytes) -> None:
+        start = stretch.position
         stretch.write(data)
+        self._hashing.feed(start, data)
         self.transferred += len(data)
         self._progress.add(len(data))
         self._hashing.advance(self.part.done.prefix)

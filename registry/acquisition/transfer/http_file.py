@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
 from medshard.errors import AcquisitionError
@@ -97,7 +98,22 @@ class HttpFile:
             return
         queue = deque(self._pieces())
         connections = min(self._web.settings.connections_per_host, len(queue))
-        await together(self._work_off(queue) for _ in range(connections))
+        empty = asyncio.Event()
+        await together(self._join_in(queue, number, empty) for number in range(connections))
+
+    async def _join_in(self, queue: deque[Span], number: int, empty: asyncio.Event) -> None:
+        """Fetch pieces over one more connection, once those before it turn out not to be fast enough."""
+        settings = self._web.settings
+        joins_at = time.monotonic() + number * settings.ramp_s
+        while queue and (wait := joins_at - time.monotonic()) > 0:
+            before, began = self._assembly.transferred, time.monotonic()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(empty.wait(), min(wait, settings.ramp_s))
+            took = max(time.monotonic() - began, 1e-3)
+            if (self._assembly.transferred - before) / took >= settings.fast_bytes_per_s:
+                joins_at = time.monotonic() + settings.ramp_s
+        await self._work_off(queue)
+        empty.set()
 
     def _pieces(self) -> list[Span]:
         size, piece = self._part.size or 0, self._web.settings.piece_bytes

@@ -18,14 +18,17 @@ MOST_CONNECTIONS = 16
 class TransferSettings:
     """Seconds where a name ends in `_s`.
 
-    piece_bytes: what one request of a large file asks for at least. stall_s: without a byte for so long, a connection
-    is given up; likewise when fewer than `slowest_bytes_per_s` came over `slow_window_s`. attempts: in a row without
-    any progress. longest_wait_s: a server that asks for a longer pause ends the download. mirrors: address prefix ->
-    prefix that is asked instead.
+    piece_bytes: what one request of a large file asks for at least. A further connection for its pieces is opened after
+    `ramp_s`, if less than `fast_bytes_per_s` comes over those that are there: more would only press the host. stall_s:
+    without a byte for so long, a connection is given up; likewise when fewer than `slowest_bytes_per_s` came over
+    `slow_window_s`. attempts: in a row without any progress. longest_wait_s: a server that asks for a longer pause ends
+    the download. mirrors: address prefix -> prefix that is asked instead.
     """
 
     connections_per_host: int = 4
     piece_bytes: int = 32 << 20
+    ramp_s: float = 0.5
+    fast_bytes_per_s: int = 64 << 20
     stall_s: float = 60.0
     slowest_bytes_per_s: int = 1024
     slow_window_s: float = 60.0
