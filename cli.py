@@ -239,7 +239,8 @@ def _echo_stage(result: StageResult) -> None:
 def _repairs(result: StageResult) -> Iterator[str]:
     """Raw files that were gone or changed, and have been fetched again."""
     if repaired := result.details.get("repaired"):
-        yield f"{len(repaired)} damaged files were fetched again: {', '.join(repaired[:WARNINGS_SHOWN])}"
+        more = f" and {len(repaired) - WARNINGS_SHOWN} more" if len(repaired) > WARNINGS_SHOWN else ""
+        yield f"was damaged in the store, and is mended: {', '.join(repaired[:WARNINGS_SHOWN])}{more}"
 
 
 def _layout_warnings(result: StageResult) -> Iterator[str]:

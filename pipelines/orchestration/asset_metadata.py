@@ -103,12 +103,18 @@ def _raw_facts(context: Context, result: StageResult) -> Metadata:
         "files": result.details["files"],
         "bytes": result.details["bytes"],
         "transferred_bytes": result.details["transferred"],
-        **({"repaired": ", ".join(result.details["repaired"])} if result.details["repaired"] else {}),
+        **_repaired(result),
         "acquired": dg.MetadataValue.md(_acquired(context, result)),
         "manifest": dg.MetadataValue.path(context.store.path(result.head.attachments["files"])),
         "contents": dg.MetadataValue.md(markdown_table(("source", "files", "bytes", "archives"), rows)),
         "folder": dg.MetadataValue.path(_folder(context.store, result.manifest.good)),
     }
+
+
+def _repaired(result: StageResult) -> Metadata:
+    mended = result.details["repaired"]
+    more = f" and {len(mended) - EXCLUDED_SHOWN} more" if len(mended) > EXCLUDED_SHOWN else ""
+    return {"repaired": ", ".join(mended[:EXCLUDED_SHOWN]) + more} if mended else {}
 
 
 def _acquired(context: Context, result: StageResult) -> str:

@@ -59,7 +59,9 @@ def build_raw(context: Context) -> StageResult:
         here = replace(context, execution=Execution())
         files = raw_files(context.store, records)
         more = [_reencode_job(here, number, wish, files) for number, wish in enumerate(context.entry.reencode)]
-        extra, extra_done = run_jobs(here, STAGE, more, reencode_source)
+        extra, extra_done = run_jobs(
+            here, STAGE, more, reencode_source, is_finished=lambda record: _is_whole(here, record)
+        )
         _refuse_failures(extra)
         records, done = records + extra, done + extra_done
     found = raw_files(context.store, records)
@@ -80,6 +82,11 @@ def build_raw(context: Context) -> StageResult:
             "repaired": list(parts.repaired),
         },
     )
+
+
+def _is_whole(context: Context, record: CaseRecord) -> bool:
+    """Whether what was made here is as it was; it is made again otherwise."""
+    return record.output is None or not context.store.suspects(record.output, verify=context.acquisition.verify)
 
 
 def raw_files(store: Store, records: Manifest | Iterable[CaseRecord]) -> dict[str, RawFile]:
@@ -174,14 +181,14 @@ def _reencode_job(
 def _files_of(store: Store, record: CaseRecord) -> list[RawFile]:
     if record.output is None:
         return []
-    tree, into = record.output, str(record.facts["into"])
+    tree, into, ref = record.output, str(record.facts["into"]), record.ref
     return [
         RawFile(
             path=f"{into}/{origin.path}" if into else origin.path,
             location=store.path(tree) / origin.path,
             sha256=origin.sha256,
             size=origin.bytes,
-            record=record.ref,
+            record=ref,
             origin=origin,
         )
         for origin in origins_of(store, record)

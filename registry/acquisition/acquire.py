@@ -18,6 +18,7 @@ from medshard.registry.acquisition.gates.gate import Gate, gate_error, gate_of
 from medshard.registry.acquisition.gates.inbox import InboxState, TakenFile, look
 from medshard.registry.acquisition.lock import (
     LockedPart,
+    changes,
     lock_of,
     refuse_changes,
     source_changed,
@@ -31,17 +32,24 @@ from medshard.registry.hosts.host import Asking, ListedFile, Listing, LocalAddre
 from medshard.registry.schema import RemoteSource, Source
 
 # Another mirror cannot mend these.
-_FINAL = {"disk.full", "licence.not_accepted", "source.changed"}
+_FINAL = {
+    *("disk.full", "licence.not_accepted", "source.changed"),
+    *("archive.disk", "archive.limit", "archive.password", "archive.no_tool"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Offer:
-    """A source of a part that can be had: its files, and those that a person has put into the inbox."""
+    """A source of a part that can be had: its files, and those that a person has put into the inbox.
+
+    by_person: whether the inbox is all there is, and no host was asked.
+    """
 
     mirror: int
     source: Source
     listing: Listing
     taken: Mapping[str, TakenFile] = field(default_factory=dict)
+    by_person: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +106,7 @@ def local_listing(place: Workplace) -> Listing | None:
     host = host_of(source.kind)
     if not host.local or host.list_files is None:
         return None
-    asking = Asking(web=place.web, base=place.base, where=place.where)  # type: ignore[arg-type] # local hosts ask nobody
+    asking = Asking(web=None, base=place.base, where=place.where)  # type: ignore[arg-type] # local hosts ask nobody
     return wanted_files(source, host.list_files(source, asking), where=place.where)
 
 
@@ -109,12 +117,14 @@ def acquire_part(
     *,
     consent: Callable[[], None],
     remember: Callable[[LockedPart], None],
+    before: Mapping[str, Path] | None = None,
 ) -> AcquiredPart:
     """Fetch and unpack a part into `tree`, from the first of its mirrors that can give it.
 
     locked: what the part was when it was first asked. consent: is called when no gate stands, before a host is asked or
     a file of the inbox taken; it raises where the terms are not accepted. remember: is told what a host lists before
-    anything is fetched.
+    anything is fetched. before: files that an inbox gave earlier, and where they lie now.
+
     Raises AcquisitionError: gate.* when only a person can go on, the error of the last mirror when none could give it,
     source.changed.
     """
@@ -123,7 +133,7 @@ def acquire_part(
     failures: list[Failure] = []
     for mirror, source in enumerate(place.part.sources):
         try:
-            offer = offer_of(place, mirror, source, gates, consent=consent)
+            offer = offer_of(place, mirror, source, gates, consent=consent, before=before)
             if offer is None:
                 continue
             known = _compared(place, locked, offer)
@@ -149,18 +159,32 @@ def acquire_part(
 
 
 def _compared(place: Workplace, locked: LockedPart | None, offer: Offer) -> LockedPart:
-    """The lock to go by: the old one where the source still says the same, else a new one."""
-    if locked is None or locked.mirror != offer.mirror or place.options.accept_changes:
+    """The lock to go by: the old one where the source still says the same, else a new one.
+
+    Another mirror has to bring the same tree; more files in an inbox make another one.
+    """
+    if locked is None or place.options.accept_changes:
         return lock_of(offer.listing, offer.mirror)
+    if locked.mirror != offer.mirror:
+        return lock_of(offer.listing, offer.mirror, tree=locked.tree)
+    if (
+        offer.by_person
+        and locked.tree is not None
+        and set(locked.by_name) < {file.name for file in offer.listing.files}
+    ):
+        return locked.extended(lock_of(offer.listing, offer.mirror))
     refuse_changes(locked, offer.listing, where=place.where)
     return locked
 
 
-def first_offer(place: Workplace) -> Offer:
-    """The first mirror that can be asked now. Raises AcquisitionError: gate.*, or that of the last mirror."""
+def first_offer(place: Workplace, *, prefer: int = 0) -> Offer:
+    """The first mirror that can be asked now, beginning with the one that gave the part.
+
+    Raises AcquisitionError: gate.*, or that of the last mirror.
+    """
     gates: list[Gate] = []
     failures: list[Failure] = []
-    for mirror, source in enumerate(place.part.sources):
+    for mirror, source in sorted(enumerate(place.part.sources), key=lambda item: item[0] != prefer):
         try:
             offer = offer_of(place, mirror, source, gates, consent=_given)
         except AcquisitionError as error:
@@ -176,7 +200,13 @@ def _given() -> None:
 
 
 def offer_of(
-    place: Workplace, mirror: int, source: Source, gates: list[Gate], *, consent: Callable[[], None]
+    place: Workplace,
+    mirror: int,
+    source: Source,
+    gates: list[Gate],
+    *,
+    consent: Callable[[], None],
+    before: Mapping[str, Path] | None = None,
 ) -> Offer | None:
     """What a source can give now; None, with a gate noted, when a person has to do something first.
 
@@ -196,7 +226,32 @@ def offer_of(
         gates.append(gate)
         return None
     consent()
-    return Offer(mirror=mirror, source=source, listing=_inbox_listing(place, source, inbox), taken=inbox.by_name)
+    listing = _inbox_listing(place, source, inbox, before or {})
+    return Offer(mirror=mirror, source=source, listing=listing, taken=inbox.by_name, by_person=True)
+
+
+def is_by_person(place: Workplace, mirror: int) -> bool:
+    """Whether only a person can fetch from a mirror, whatever lies in the inbox."""
+    return gate_before(place, mirror, place.part.sources[mirror], InboxState(where=place.where)) is not None
+
+
+def gates_of(place: Workplace) -> list[Gate]:
+    """What a person has to do for each mirror of a part, as things are now."""
+    looked = [
+        (mirror, source, look(place.inbox, place.entry, place.part.numbers[mirror], source))
+        for mirror, source in enumerate(place.part.sources)
+    ]
+    gates = [gate_before(place, mirror, source, inbox) for mirror, source, inbox in looked]
+    return [gate for gate in gates if gate is not None]
+
+
+def has_changed(place: Workplace, locked: LockedPart) -> bool:
+    """Whether a host says otherwise than the lock; True where it states nothing that could tell."""
+    if is_by_person(place, locked.mirror):
+        return False
+    listing = host_listing(place, place.part.sources[locked.mirror])
+    is_silent = listing.revision is None and any(file.size is None and file.checksum is None for file in listing.files)
+    return is_silent or bool(changes(locked, listing))
 
 
 def gate_before(place: Workplace, mirror: int, source: Source, inbox: InboxState) -> Gate | None:
@@ -219,25 +274,26 @@ def host_listing(place: Workplace, source: Source) -> Listing:
     if local is not None:
         return local
     host = host_of(source.kind)
-    if place.web is None or host.list_files is None:
-        raise AssertionError(f"{place.where} is behind a network, and nobody can be asked")
-    asking = Asking(web=place.web, base=place.base, where=place.where)
+    if place.connect is None or host.list_files is None:
+        raise AssertionError(f"{place.where} is behind a network, and nobody may be asked")
+    asking = Asking(web=place.connect(), base=place.base, where=place.where)
     return wanted_files(source, host.list_files(source, asking), where=place.where)
 
 
-def _inbox_listing(place: Workplace, source: Source, inbox: InboxState) -> Listing:
-    """What a person has fetched, under the names of the catalog."""
+def _inbox_listing(place: Workplace, source: Source, inbox: InboxState, before: Mapping[str, Path]) -> Listing:
+    """What a person has fetched, now and before, under the names of the catalog."""
     named = source.files if isinstance(source, RemoteSource) else ()
     stated = {file.name: file for file in named}
+    paths = {**before, **{name: taken.path for name, taken in inbox.by_name.items()}}
     files = tuple(
         ListedFile(
             name=name,
-            address=LocalAddress(path=taken.path),
-            size=stated[name].size if name in stated else taken.size,
-            checksum=(stated[name].checksum if name in stated else None),
+            address=LocalAddress(path=path),
+            size=stated[name].size if name in stated else None,
+            checksum=stated[name].checksum if name in stated else None,
             archive=stated[name].archive if name in stated else None,
         )
-        for name, taken in sorted(inbox.by_name.items())
+        for name, path in sorted(paths.items())
     )
     return wanted_files(source, Listing(files=files), where=place.where)
 
@@ -247,7 +303,9 @@ def fetch_pieces(place: Workplace, offer: Offer, locked: LockedPart | None) -> l
     groups = _volume_groups(offer.listing.files)
     pieces: dict[int, Piece] = {}
     for number, group in enumerate(groups):
-        known = finished_piece(group, _unpack_folder(place, number), archives_kept=not place.options.discard_archives)
+        known = finished_piece(
+            place, group, _unpack_folder(place, number), archives_kept=not place.options.discard_archives
+        )
         if known is not None:
             pieces[number] = known
     missing = [number for number in range(len(groups)) if number not in pieces]
@@ -283,15 +341,11 @@ def _expect_locked(obtained: list[Obtained], locked: LockedPart | None, *, where
     lines = []
     for file in obtained:
         known = locked.file(file.listed.name) if locked else None
-        if known and known.sha256 and known.sha256 != file.sha256 and _is_repeatable(file.listed):
-            lines.append(f"{file.listed.name}: sha256 {known.sha256[:16]} became {file.sha256[:16]}")
+        if known and known.repeatable and known.sha256 not in {None, file.sha256}:
+            lines.append(f"{file.listed.name}: sha256 {str(known.sha256)[:16]} became {file.sha256[:16]}")
+            file.path.unlink(missing_ok=True)  # or the next build would take it for the file of the lock
     if lines:
         raise source_changed(lines, where=where)
-
-
-def _is_repeatable(file: ListedFile) -> bool:
-    """Whether two fetches give the same bytes; an archive that is packed for each request does not."""
-    return getattr(file.address, "ranges", True)
 
 
 def _assemble(place: Workplace, offer: Offer, pieces: list[Piece], tree: Path) -> list[Provenance]:
@@ -306,7 +360,10 @@ def _nobody_has_it(gates: list[Gate], failures: list[Failure]) -> AcquisitionErr
     if not failures:
         return gate_error(gates)
     last = failures[-1].error
-    others = {failure.source.kind: f"{failure.error.code}: {failure.error.problem}" for failure in failures[:-1]}
+    others = {
+        f"{failure.source.kind} ({number})": f"{failure.error.code}: {failure.error.problem}"
+        for number, failure in enumerate(failures[:-1], start=1)
+    }
     by_hand = {gate.source: gate.text.replace("\n", " ") for gate in gates}
     return AcquisitionError(
         last.code,

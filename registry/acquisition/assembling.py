@@ -13,12 +13,12 @@ from medshard.errors import AcquisitionError
 from medshard.registry.acquisition.archives import Damaged, LeftOut, Member, Unpacked, unpack
 from medshard.registry.acquisition.archives.kinds import archive_kind
 from medshard.registry.acquisition.archives.limits import Limits
-from medshard.registry.acquisition.archives.names import safe_path
 from medshard.registry.acquisition.archives.passwords import archive_password
-from medshard.registry.acquisition.obtaining import Obtained, link_or_copy
+from medshard.registry.acquisition.obtaining import Obtained, link_or_copy, listed_path, recorded_address
 from medshard.registry.acquisition.provenance import Provenance
 from medshard.registry.acquisition.workplace import Workplace
 from medshard.registry.hosts.host import ListedFile
+from medshard.registry.hosts.source import Archive
 from medshard.registry.store.digests import canonical_json
 from medshard.registry.store.objects import write_atomically
 
@@ -37,30 +37,34 @@ class Piece:
     @property
     def below(self) -> PurePosixPath:
         """The folder of the tree that an archive's files go to: the one that its host lists it in."""
-        return safe_path(self.files[0].listed.name).parent
+        return listed_path(self.files[0].listed, where="archive").parent
 
 
-def finished_piece(listed: Sequence[ListedFile], folder: Path, *, archives_kept: bool) -> Piece | None:
+def finished_piece(
+    place: Workplace, listed: Sequence[ListedFile], folder: Path, *, archives_kept: bool
+) -> Piece | None:
     """What an earlier build has unpacked below `folder` out of the same files; None when it did not get so far.
 
     archives_kept: whether the archives must still be here as well.
     """
     marker = _marker(folder)
-    if not marker.exists():
+    if not marker.exists() or not folder.is_dir():
         return None
     document = json.loads(marker.read_bytes())
-    by_name = {file["name"]: file for file in document["files"]}
-    if set(by_name) != {file.name for file in listed}:
+    kept = {file["name"]: file for file in document["files"]}
+    if [_stated(file) for file in listed] != [
+        {key: kept.get(file.name, {}).get(key) for key in _STATED} for file in listed
+    ]:
         return None
     files = tuple(
         Obtained(
             listed=file,
-            path=folder.parent.parent / by_name[file.name]["path"],
-            **{field: by_name[file.name][field] for field in _KEPT},
+            path=place.folder / kept[file.name]["path"],
+            **{field: kept[file.name][field] for field in _KEPT},
         )
         for file in listed
     )
-    if any(_contradicts(file) or (archives_kept and not file.path.is_file()) for file in files):
+    if archives_kept and not all(file.path.is_file() for file in files):
         return None
     return Piece(files=files, folder=folder, unpacked=_unpacked(document["unpacked"]))
 
@@ -68,43 +72,58 @@ def finished_piece(listed: Sequence[ListedFile], folder: Path, *, archives_kept:
 def open_piece(place: Workplace, files: Sequence[Obtained], folder: Path) -> Piece:
     """Unpack an archive below `folder` and note that it is done; a plain file stays as it is."""
     first = files[0].listed
-    kind = archive_kind(files[0].path, first.archive)
+    kind = archive_kind([file.path for file in files], first.archive, where=place.where)
     if kind == "none":
         return Piece(files=tuple(files))
+    _marker(folder).unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    unpacked = unpack(
-        [file.path for file in files],
-        folder,
-        include=first.include,
-        where=place.where,
-        kind=kind,
-        strip=first.strip,
-        limits=Limits.from_environment(place.options.environment),
-        password=archive_password(place.entry.id, place.options.environment),
+    unpacked = unpack_below(
+        place, [file.path for file in files], folder, kind=kind, include=first.include, strip=first.strip
     )
     document = {"files": [_kept(place, file) for file in files], "unpacked": asdict(unpacked)}
     write_atomically(_marker(folder), canonical_json(document))
     return Piece(files=tuple(files), folder=folder, unpacked=unpacked)
 
 
+def unpack_below(
+    place: Workplace, paths: Sequence[Path], folder: Path, *, kind: Archive, include: Sequence[str], strip: int
+) -> Unpacked:
+    """Unpack the volumes of one archive with the limits and the password that the user has set."""
+    folder.mkdir(parents=True)
+    return unpack(
+        list(paths),
+        folder,
+        include=include,
+        where=place.where,
+        kind=kind,
+        strip=strip,
+        limits=Limits.from_environment(place.options.environment),
+        password=archive_password(place.entry.id, place.options.environment),
+    )
+
+
 _KEPT = ("size", "sha256", "url", "validator")
+_STATED = ("name", "address", "checksum", "size_stated")
 
 
 def _marker(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.json")
 
 
+def _stated(file: ListedFile) -> dict[str, Any]:
+    """What tells one file of a listing from another that is called the same."""
+    return {
+        "name": file.name,
+        "address": recorded_address(file) or str(file.address),
+        "checksum": file.checksum,
+        "size_stated": file.size,
+    }
+
+
 def _kept(place: Workplace, file: Obtained) -> dict[str, Any]:
     """A file as the marker of its piece remembers it."""
     fields = {field: getattr(file, field) for field in _KEPT}
-    return {"name": file.listed.name, "path": file.path.relative_to(place.folder).as_posix(), **fields}
-
-
-def _contradicts(file: Obtained) -> bool:
-    """Whether the listing now states other bytes than those that were unpacked."""
-    size, checksum = file.listed.size, file.listed.checksum or ""
-    return size not in {None, file.size} or (checksum.startswith("sha256:") and checksum != f"sha256:{file.sha256}")
+    return {**_stated(file.listed), "path": file.path.relative_to(place.folder).as_posix(), **fields}
 
 
 def _unpacked(document: dict[str, Any]) -> Unpacked:
@@ -124,24 +143,31 @@ def lay_out(pieces: Iterable[Piece], tree: Path, *, where: str) -> list[Provenan
     for piece in pieces:
         for path, origin in _files_of(piece):
             known = laid.get(origin.path)
+            if known is not None and known.sha256 != origin.sha256:
+                raise _clash(origin, f"{_told(known)} brings it with other bytes", where=where)
             if known is None:
-                link_or_copy(path, tree / origin.path)
+                try:
+                    link_or_copy(path, tree / origin.path)
+                except (FileExistsError, NotADirectoryError, IsADirectoryError):
+                    raise _clash(origin, "another has a folder where this has a file", where=where) from None
                 laid[origin.path] = origin
-            elif known.sha256 != origin.sha256:
-                raise AcquisitionError(
-                    "source.clash",
-                    where=where,
-                    problem=f"two files of the source bring {origin.path}, with different bytes",
-                    details={"one": _told(known), "other": _told(origin)},
-                    action="Give one of them a folder with `into` in the catalog entry.",
-                )
     return list(laid.values())
+
+
+def _clash(origin: Provenance, why: str, *, where: str) -> AcquisitionError:
+    return AcquisitionError(
+        "source.clash",
+        where=where,
+        problem=f"two files of the source bring {origin.path}",
+        details={"one": _told(origin), "other": why},
+        action="Give one of them a folder with `into` in the catalog entry.",
+    )
 
 
 def _files_of(piece: Piece) -> Iterator[tuple[Path, Provenance]]:
     first = piece.files[0]
     if piece.folder is None or piece.unpacked is None:
-        name = safe_path(first.listed.name).as_posix()
+        name = listed_path(first.listed, where="file").as_posix()
         yield first.path, Provenance(path=name, bytes=first.size, sha256=first.sha256, url=first.url)
         return
     for member in piece.unpacked.members:

@@ -16,6 +16,8 @@ from medshard.registry.acquisition.journal import JournalEntry, read_journal
 from medshard.registry.acquisition.lock import LockedPart, read_lock
 from medshard.registry.acquisition.parts import Part, parts_of
 from medshard.registry.acquisition.provenance import Provenance, origins_of
+from medshard.registry.acquisition.publishing import kept_archive
+from medshard.registry.hosts import host_of
 from medshard.registry.layout import Discovery, discover
 from medshard.registry.schema import Entry
 from medshard.registry.store.manifests import Manifest, read_manifest, require_head
@@ -43,12 +45,14 @@ def attest(store: Store, entry: Entry) -> Attestation:
     attest.other_entry when the entry's sources have been edited since.
     """
     manifest = read_manifest(store, require_head(store, entry.id, "raw").manifest)
-    for record in manifest.records:
-        if record.output is not None:
-            store.verify(record.output)
     locks = read_lock(store, entry.id)
     parts = {part.name: part for part in parts_of(entry, optional=True)}
-    _expect_parts(entry, manifest, parts)
+    _expect_parts(entry, manifest, parts, locks)
+    for record in manifest.records:
+        kept = [kept_archive(archive) for archive in record.facts["archives"]]
+        for ref in (record.output, *(ref for ref in kept if store.has(ref))):
+            if ref is not None:
+                store.verify(ref)
     origins = {record.case: origins_of(store, record) for record in manifest.records}
     found = discover(entry, [path for record in manifest.records for path in _paths(record, origins[record.case])])
     surprises = tuple(_surprises(entry, manifest, found))
@@ -59,7 +63,9 @@ def attest(store: Store, entry: Entry) -> Attestation:
         "version": entry.version,
         "entry_sha256": entry.digest,
         "medshard": version("medshard"),
-        "terms_accepted": {"sha256": acceptance.digest, "when": acceptance.when} if acceptance else None,
+        "terms_accepted": {"sha256": acceptance.digest, "when": acceptance.when, "how": acceptance.how}
+        if acceptance
+        else None,
         "parts": [
             _part(
                 record, origins[record.case], read_journal(store, entry.id, record.key), parts.get(record.case), locks
@@ -74,7 +80,17 @@ def attest(store: Store, entry: Entry) -> Attestation:
     return Attestation(document=document, surprises=surprises)
 
 
-def _expect_parts(entry: Entry, manifest: Manifest, parts: Mapping[str, Part]) -> None:
+def _expect_parts(entry: Entry, manifest: Manifest, parts: Mapping[str, Part], locks: Mapping[str, LockedPart]) -> None:
+    """Raise StoreError[attest.other_entry] when what was acquired is not what the entry names now."""
+    for record in manifest.records:
+        if "place" in record.facts and not _is_of(record, parts.get(record.case), locks):
+            raise StoreError(
+                "attest.other_entry",
+                where=f"{entry.id}/{record.case}",
+                problem="the entry has been edited since this part was acquired, or its lock is gone",
+                details={"acquired from": record.facts["place"]},
+                action=f"Build it again: medshard build {entry.id} --to raw",
+            )
     acquired = {record.case for record in manifest.records}
     missing = [part.name for part in parts.values() if not part.optional and part.name not in acquired]
     if missing:
@@ -85,6 +101,16 @@ def _expect_parts(entry: Entry, manifest: Manifest, parts: Mapping[str, Part]) -
             details={"missing": ", ".join(missing)},
             action=f"Build it first: medshard build {entry.id} --to raw",
         )
+
+
+def _is_of(record: CaseRecord, part: Part | None, locks: Mapping[str, LockedPart]) -> bool:
+    identity = record.facts["identity"]
+    if part is None or identity not in [{**words, "revision": identity["revision"]} for words in part.words]:
+        return False
+    if host_of(identity["kind"]).local:
+        return True
+    locked = locks.get(part.key)
+    return locked is not None and record.output is not None and locked.tree == record.output.digest
 
 
 def _paths(record: CaseRecord, origins: list[Provenance]) -> Iterator[str]:
@@ -104,7 +130,7 @@ def _part(
         {
             "name": file.name,
             "url": (journal.files.get(file.name, {}) if journal else {}).get("url"),
-            "bytes": file.size,
+            "bytes": file.bytes,
             "stated": file.checksum,
             "sha256": file.sha256,
         }
@@ -173,9 +199,9 @@ def _proposal(
         locked = locks.get(parts[record.case].key) if record.case in parts else None
         if locked is not None:
             files[record.case] = [
-                {"name": file.name, "size": file.size, "checksum": f"sha256:{file.sha256}"}
+                {"name": file.name, "size": file.bytes, "checksum": f"sha256:{file.sha256}"}
                 for file in locked.files
-                if file.sha256 and file.checksum != f"sha256:{file.sha256}"
+                if file.sha256 and file.repeatable and file.checksum != f"sha256:{file.sha256}"
             ]
     no_case = any("finds no case" in surprise for surprise in surprises)
     proposal: dict[str, Any] = {"maturity": entry.maturity.value if no_case else "acquired"}

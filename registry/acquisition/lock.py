@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,17 @@ CHANGES_SHOWN = 5
 
 @dataclass(frozen=True, kw_only=True)
 class LockedFile:
-    """checksum: as the source states it. sha256: of the bytes that came; None until they did."""
+    """size, checksum: as the source states them. bytes, sha256: of what came; None until it did.
+
+    repeatable: whether two fetches give the same bytes; an archive that is packed for each request does not.
+    """
 
     name: str
     size: int | None = None
     checksum: str | None = None
+    bytes: int | None = None
     sha256: str | None = None
+    repeatable: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,18 +51,38 @@ class LockedPart:
         stated = [{"name": file.name, "size": file.size, "checksum": file.checksum} for file in self.files]
         return {"revision": self.revision, "files": stated}
 
-    def file(self, name: str) -> LockedFile | None:
-        return next((file for file in self.files if file.name == name), None)
+    @cached_property
+    def by_name(self) -> Mapping[str, LockedFile]:
+        return {file.name: file for file in self.files}
 
-    def with_content(self, digests: Mapping[str, str], tree: str) -> LockedPart:
-        """The same with what is known once the files are here. digests: name -> SHA-256."""
-        files = tuple(replace(file, sha256=digests.get(file.name, file.sha256)) for file in self.files)
+    def file(self, name: str) -> LockedFile | None:
+        return self.by_name.get(name)
+
+    def extended(self, longer: LockedPart) -> LockedPart:
+        """With the files that only `longer` has; what the part unpacks to is then open."""
+        return replace(longer, files=tuple(self.file(file.name) or file for file in longer.files), tree=None)
+
+    def with_content(self, found: Mapping[str, tuple[int, str]], tree: str) -> LockedPart:
+        """The same with what is known once the files are here. found: name -> bytes and SHA-256."""
+        files = tuple(
+            replace(file, bytes=found[file.name][0], sha256=found[file.name][1]) if file.name in found else file
+            for file in self.files
+        )
         return replace(self, files=files, tree=tree)
 
 
-def lock_of(listing: Listing, mirror: int) -> LockedPart:
-    files = tuple(LockedFile(name=file.name, size=file.size, checksum=file.checksum) for file in listing.files)
-    return LockedPart(mirror=mirror, revision=listing.revision, files=files)
+def lock_of(listing: Listing, mirror: int, *, tree: str | None = None) -> LockedPart:
+    """tree: what the part unpacked to before, where another mirror gave it."""
+    files = tuple(
+        LockedFile(
+            name=file.name,
+            size=file.size,
+            checksum=file.checksum,
+            repeatable=getattr(file.address, "ranges", True),
+        )
+        for file in listing.files
+    )
+    return LockedPart(mirror=mirror, revision=listing.revision, files=files, tree=tree)
 
 
 def lock_path(store: Store, entry: str) -> Path:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from medshard.errors import AcquisitionError
@@ -15,6 +16,7 @@ from medshard.registry.acquisition.archives.names import safe_path
 from medshard.registry.acquisition.checksums import check_digest
 from medshard.registry.acquisition.lock import LockedPart
 from medshard.registry.acquisition.pip_client import pip_download
+from medshard.registry.acquisition.transfer.addresses import public_address
 from medshard.registry.acquisition.workplace import Workplace
 from medshard.registry.hosts import host_of
 from medshard.registry.hosts.host import HttpAddress, ListedFile, LocalAddress, ObjectAddress, PipAddress
@@ -60,7 +62,7 @@ def obtain(
     archive that the store still has is not fetched again. Raises AcquisitionError of the transfer, checksum.mismatch,
     package.modified.
     """
-    targets = {file.name: folder / safe_path(file.name) for file in listed}
+    targets = {file.name: folder / _own_place(listed_path(file, where=place.where)) for file in listed}
     found: dict[str, Obtained] = {}
     for file in listed:
         here = _here(place, source, file, targets[file.name], taken=taken.get(file.name), locked=locked)
@@ -84,7 +86,7 @@ def _here(
     """The file, when this machine has it: in the inbox, in the store, as a local source, or by pip."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if taken is not None:
-        link_or_copy(taken.path, target)
+        _bring_in(taken.path, target, inbox=place.inbox)
         return Obtained(listed=file, path=target, size=taken.size, sha256=taken.sha256)
     if isinstance(file.address, LocalAddress):
         return _copied(source, file, file.address.path, target, where=place.where)
@@ -139,8 +141,7 @@ def _of_the_store(place: Workplace, file: ListedFile, target: Path, *, locked: L
     if path is None or sha256_file(path) != sha256:
         return None
     link_or_copy(path, target)
-    url = file.address.url if isinstance(file.address, HttpAddress) else None
-    return Obtained(listed=file, path=target, size=target.stat().st_size, sha256=sha256, url=url)
+    return Obtained(listed=file, path=target, size=target.stat().st_size, sha256=sha256, url=recorded_address(file))
 
 
 def _download(
@@ -165,9 +166,9 @@ def _download(
     ]
     if not wanted:
         return []
-    if place.web is None:
-        raise AssertionError(f"{place.where} has remote files and no connection was opened")
-    return download(wanted, place.web, place.progress or NoProgress())
+    if place.connect is None:
+        raise AssertionError(f"{place.where} has remote files, and nobody may be asked")
+    return download(wanted, place.connect(), place.progress or NoProgress())
 
 
 def _of_fetched(file: ListedFile, fetched: Fetched) -> Obtained:
@@ -181,6 +182,54 @@ def _of_fetched(file: ListedFile, fetched: Fetched) -> Obtained:
         transferred=fetched.transferred,
         attempts=fetched.attempts,
     )
+
+
+def listed_path(file: ListedFile, *, where: str) -> PurePosixPath:
+    """Where a listed file goes, below the folder of its part.
+
+    Raises AcquisitionError[source.file_name] for a name that a host must not choose: one that leads outside, or that
+    some file system cannot hold. Names on this machine are as they are.
+    """
+    if isinstance(file.address, LocalAddress):
+        return PurePosixPath(file.name)
+    try:
+        return safe_path(file.name)
+    except AcquisitionError as error:
+        raise AcquisitionError(
+            "source.file_name",
+            where=where,
+            problem=f"the host lists a file whose name cannot be kept: {error.problem}",
+            action="Fetch the file by hand and describe it as a `folder` source, or tell its publisher.",
+        ) from error
+
+
+def recorded_address(file: ListedFile) -> str | None:
+    """The address of a file as it is written down: without secrets, and none for a file of this machine."""
+    if isinstance(file.address, ObjectAddress):
+        return f"{file.address.protocol}://{file.address.path}"
+    return public_address(file.address.url) if isinstance(file.address, HttpAddress) else None
+
+
+def _own_place(path: PurePosixPath) -> Path:
+    """A folder for each folder of the host, side by side: a file may be called as another one's folder."""
+    return Path(hashlib.sha256(path.parent.as_posix().encode()).hexdigest()[:8], path.name)
+
+
+def _bring_in(path: Path, target: Path, *, inbox: Path) -> None:
+    """A file of the inbox: a link when it is nobody else's, so that large files do not lie on the disk twice."""
+    real = path.resolve()
+    is_own = real == inbox.resolve() / path.relative_to(inbox) and real.stat().st_nlink == 1
+    if is_own:
+        link_or_copy(real, target)
+    else:
+        target.unlink(missing_ok=True)
+        shutil.copyfile(real, target)
+
+
+def remove_taken(path: Path, *, inbox: Path) -> None:
+    """Take a file out of the inbox after it was taken over; what only a link leads to is somebody else's."""
+    if path.parent.resolve().is_relative_to(inbox.resolve()):
+        path.unlink(missing_ok=True)
 
 
 def link_or_copy(source: Path, target: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from medshard.errors import AcquisitionError
 from medshard.registry.acquisition.gates.use import Use
 
 if TYPE_CHECKING:
@@ -37,9 +38,17 @@ class AcquisitionOptions:
 
     @classmethod
     def from_environment(cls) -> AcquisitionOptions:
-        """MEDSHARD_USE, and MEDSHARD_ACCEPT_LICENCE as ids with commas between them."""
+        """MEDSHARD_USE, and MEDSHARD_ACCEPT_LICENCE as ids with commas between them. Raises AcquisitionError."""
         named = os.environ.get(ACCEPT_VARIABLE, "")
+        use = os.environ.get(USE_VARIABLE, Use.RESEARCH)
+        if use not in set(Use):
+            raise AcquisitionError(
+                "settings.use",
+                where=USE_VARIABLE,
+                problem="this is no use that is known",
+                details={"expected": " or ".join(Use), "found": use},
+            )
         return cls(
-            use=Use(os.environ.get(USE_VARIABLE, Use.RESEARCH)),
+            use=Use(use),
             accept=frozenset(word.strip() for word in named.split(",") if word.strip()),
         )

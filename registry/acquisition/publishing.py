@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -31,7 +31,7 @@ def publish_part(place: Workplace, acquired: AcquiredPart) -> tuple[ObjectRef, d
     provenance = place.store.publish_bytes(provenance_table(acquired.origins), ".files.parquet")
     return tree, {
         "place": source_place(acquired.offer.source),
-        "archives": [_archive_fact(piece, file) for piece in acquired.pieces for file in _packed(piece)],
+        "archives": list(_archive_facts(acquired.pieces)),
         "provenance": provenance.to_json(),
         "files": len(acquired.origins),
         "damaged": [list(item) for item in acquired.damaged[:LISTED]],
@@ -69,9 +69,22 @@ def kept_archive(archive: Mapping[str, Any]) -> ObjectRef:
     return ObjectRef(digest=archive["sha256"], suffix=_suffix(archive["name"]), size=archive["size"], kind="file")
 
 
-def _archive_fact(piece: Piece, file: Obtained) -> dict[str, Any]:
-    out = piece.unpacked.bytes_out if piece.unpacked else 0
-    return {"name": file.path.name, "sha256": file.sha256, "size": file.size, "url": file.url, "bytes_out": out}
+def _archive_facts(pieces: Iterable[Piece]) -> Iterator[dict[str, Any]]:
+    """One for each volume of each archive. What is needed to unpack it again without its host stands with it."""
+    for number, piece in enumerate(piece for piece in pieces if piece.folder is not None):
+        for file in piece.files:
+            listed = file.listed
+            yield {
+                "piece": number,
+                "name": file.path.name,
+                "sha256": file.sha256,
+                "size": file.size,
+                "url": file.url,
+                "listed": listed.name,
+                "kind": listed.archive,
+                "include": list(listed.include),
+                "strip": listed.strip,
+            }
 
 
 def _keep(place: Workplace, piece: Piece) -> None:

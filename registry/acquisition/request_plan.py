@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from medshard.errors import AcquisitionError
-from medshard.registry.acquisition.acquire import gate_before, host_listing
+from medshard.registry.acquisition.acquire import gate_before, host_listing, is_by_person
 from medshard.registry.acquisition.gates.gate import Gate
-from medshard.registry.acquisition.gates.inbox import InboxState, look
+from medshard.registry.acquisition.gates.inbox import look
 from medshard.registry.acquisition.lock import LockedPart, changes
 from medshard.registry.acquisition.transfer.addresses import public_address
 from medshard.registry.acquisition.workplace import Workplace
@@ -98,11 +98,13 @@ def _plan_source(place: Workplace, mirror: int, source: Source, locked: LockedPa
         place=source_place(source),
         requests=tuple(public_address(url) for url in host.first_requests(source)),
         files=_named(source),
-        gate=gate_before(place, mirror, source, inbox),
         inbox=tuple(file.expected.name for file in inbox.files),
     )
-    by_person = gate_before(place, mirror, source, InboxState(where=place.where)) is not None
-    if by_person or (place.web is None and not host.local):
+    try:
+        planned = replace(planned, gate=gate_before(place, mirror, source, inbox))
+    except AcquisitionError as error:  # such as a file of credentials that cannot be read
+        return replace(planned, problem=f"{error.code}: {error.problem}")
+    if is_by_person(place, mirror) or (place.connect is None and not host.local):
         return planned
     return _with_listing(place, planned, source, locked if locked and locked.mirror == mirror else None)
 

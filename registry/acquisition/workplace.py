@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 class Workplace:
     """folder: kept between builds, so that what came whole is never fetched again; removed when the part is done.
 
-    base: folder of the catalog file. web, progress: None where everything wanted is on this machine.
+    base: folder of the catalog file. connect: opens the way to the hosts; None where nobody may be asked.
     """
 
     store: Store
@@ -30,7 +31,7 @@ class Workplace:
     part: Part
     base: Path
     options: AcquisitionOptions
-    web: Web | None = None
+    connect: Callable[[], Web] | None = None
     progress: Progress | None = None
 
     @property

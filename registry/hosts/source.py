@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
+from urllib.parse import urlsplit
 
-from pydantic import PositiveInt
+from pydantic import PositiveInt, field_validator
 
 from medshard.registry.schema.model import Checksum, Model, Text, WebAddress
 
 Archive = Literal["zip", "tar", "tar.gz", "tar.bz2", "tar.xz", "tar.zst", "gz", "bz2", "xz", "zst", "rar", "7z", "none"]
+
+# Keys that only name a resource, such as Google Drive's `resourcekey`, are no secrets.
+_SECRET = re.compile(r"token|signature|^sig$|secret|passw|credential|^(api_?|access_?)?key$", re.IGNORECASE)
 
 
 class RemoteFile(Model):
@@ -26,6 +31,18 @@ class RemoteFile(Model):
     size: PositiveInt | None = None
     rounded_size: PositiveInt | None = None
     checksum: Checksum | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _without_secrets(cls, value: str | None) -> str | None:
+        """What stands in the catalog is written into manifests and lineage, for everybody."""
+        parts = urlsplit(value or "")
+        names = [field.partition("=")[0] for field in parts.query.split("&")]
+        if "@" in parts.netloc or any(_SECRET.search(name) for name in names):
+            raise ValueError(
+                "the address holds a password, token or signature, which a catalog would show to everybody"
+            )
+        return value
 
     @property
     def planned_size(self) -> int | None:

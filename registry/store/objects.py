@@ -139,7 +139,12 @@ class Store:
         ref = ObjectRef(digest=digest, suffix=suffix, size=size, kind="tree")
         if not self._listing_path(ref).exists():
             self.write(self._listing_path(ref), listing)
-        _rename_into_place(folder, self.path(ref))
+        if self.path(ref).exists():
+            # Published before; whatever has happened to its files since then is mended by what was made now.
+            damaged = self.suspects(ref, verify=True)
+            self.restore(ref, {path: folder / path for path in damaged})
+        else:
+            _rename_into_place(folder, self.path(ref))
         return ref
 
     def write(self, path: Path, data: bytes) -> None:
@@ -209,7 +214,7 @@ class Store:
         """Files of a tree object that are missing or may have been changed, by size and time of change.
 
         A published file is older than its tree's listing. verify: hash every file instead. A file that is younger but
-        has the right bytes is no suspect.
+        has the right bytes is no suspect, and is made as old, so that it is not hashed each time.
         """
         root, published_ns = self.path(ref), self._listing_path(ref).stat().st_mtime_ns
 
@@ -217,20 +222,32 @@ class Store:
             path = root / row.path
             if not path.is_file() or path.stat().st_size != row.size:
                 return False
-            unchanged = not verify and path.stat().st_mtime_ns <= published_ns
-            return unchanged or sha256_file(path) == row.sha256
+            is_young = path.stat().st_mtime_ns > published_ns
+            if not is_young and not verify:
+                return True
+            is_good = sha256_file(path) == row.sha256
+            if is_good and is_young:
+                os.utime(path, ns=(published_ns, published_ns))
+            return is_good
 
         return [row.path for row in self.tree_files(ref) if not is_whole(row)]
 
-    def restore(self, ref: ObjectRef, path: str, source: Path) -> None:
-        """Put one file of a tree object back. Raises StoreError when its bytes are not those that were published."""
-        row = next(row for row in self.tree_files(ref) if row.path == path)
-        _expect(self.path(ref) / path, row.sha256, sha256_file(source))
-        target = self.path(ref) / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _sync(source)
-        source.replace(target)
-        os.utime(target, ns=(self._listing_path(ref).stat().st_mtime_ns,) * 2)
+    def restore(self, ref: ObjectRef, sources: Mapping[str, Path]) -> None:
+        """Put files of a tree object back: path -> a file of this file system, which is moved.
+
+        Raises StoreError when the bytes are not those that were published.
+        """
+        if not sources:
+            return
+        digests = {row.path: row.sha256 for row in self.tree_files(ref)}
+        published_ns = self._listing_path(ref).stat().st_mtime_ns
+        for path, source in sources.items():
+            target = self.path(ref) / path
+            _expect(target, digests[path], sha256_file(source))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _sync(source)
+            source.replace(target)
+            os.utime(target, ns=(published_ns, published_ns))
 
     def sweep_scratch(self) -> None:
         """Remove what processes that no longer live have left behind."""

@@ -37,5 +37,7 @@ def acquire(
 ) -> AcquiredPart:
     """asks: whether hosts are asked; `environment` of the options then names the fakes."""
     place = workplace(root, *sources, **more)
-    with connection(place.entry, place.options.environment) if asks else nullcontext() as web:
-        return acquire_part(replace(place, web=web), locked, root / "tree", consent=lambda: None, remember=[].append)
+    with connection(place.entry, place.options.environment) if asks else nullcontext() as connect:
+        return acquire_part(
+            replace(place, connect=connect), locked, root / "tree", consent=lambda: None, remember=[].append
+        )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from medshard.errors import AcquisitionError, MissingExtraError
+from medshard.registry.acquisition.archives.passwords import PASSWORD
 
 SHOWN_CHARACTERS = 160
 TELL = "Nothing of the archive was kept. Tell its publisher; what `include` does not select does not matter."
@@ -94,9 +95,14 @@ def password_needed(origin: Origin, *, member: str | None, given: bool) -> Acqui
         where=origin.where,
         problem=f"{problem} {_last(origin)}{named}",
         details=_details(origin),
-        action="Set MEDSHARD_ARCHIVE_PASSWORD, or for one entry MEDSHARD_ARCHIVE_PASSWORD_<ENTRY_ID> (capitals, - as "
-        "_), to the password that its publisher gave you. A damaged archive can look the same.",
+        action=f"Set {_password_variable(origin)} (or {PASSWORD}, for all entries) to the password that its publisher "
+        "gave you. A damaged archive can look the same.",
     )
+
+
+def _password_variable(origin: Origin) -> str:
+    entry = origin.where.partition("/")[0]
+    return f"{PASSWORD}_{entry.upper().replace('-', '_')}"
 
 
 def over_limit(origin: Origin, *, what: str, limit: str, found: str, raise_with: str) -> AcquisitionError:

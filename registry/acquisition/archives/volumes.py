@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 _STEM = r"(?P<stem>.+\.(?:zip|7z|tar|tar\.gz|tar\.bz2|tar\.xz|tar\.zst|tgz|tbz2|txz|gz))"
-# Name -> what the parts of a set share, and the number or letters of the part.
+# Name -> what the parts of a set share, and the number or letters of the part. The program `split` begins with aa, and
+# `x.zip.md` is no part.
 _NUMBERED = re.compile(rf"{_STEM}\.(?P<part>\d{{2,4}})", re.IGNORECASE)
-_LETTERED = re.compile(rf"{_STEM}\.(?!gz|xz|bz)(?P<part>[a-z]{{2}})", re.IGNORECASE)
+_LETTERED = re.compile(rf"{_STEM}\.(?!gz|xz|bz)(?P<part>[a-d][a-z])", re.IGNORECASE)
 _RAR_PART = re.compile(r"(?P<stem>.+)\.part(?P<part>\d+)\.rar", re.IGNORECASE)
 _RAR_OLD = re.compile(r"(?P<stem>.+)\.r(?P<part>\d{2,3})", re.IGNORECASE)
 _ZIP_SPLIT = re.compile(r"(?P<stem>.+)\.z(?P<part>\d{2,3})", re.IGNORECASE)

@@ -137,17 +137,27 @@ def _consent(
     if entry.id in named:
         return "environment" if entry.id in _named_in(environment) else "option"
     if asked is None:
-        raise _not_accepted(entry, "its terms have to be accepted first, and nobody can be asked here")
+        raise _not_accepted(entry)
     if not asked(terms):
-        raise _not_accepted(entry, "its terms were not accepted")
+        raise _declined(entry)
     return "terminal"
 
 
-def _not_accepted(entry: Entry, problem: str) -> AcquisitionError:
+def _declined(entry: Entry) -> AcquisitionError:
+    """Without the terms, which the person has just read."""
     return AcquisitionError(
         "licence.not_accepted",
         where=entry.id,
-        problem=problem,
+        problem="its terms were not accepted",
+        action=f"Nothing was fetched. `medshard build {entry.id}` asks again.",
+    )
+
+
+def _not_accepted(entry: Entry) -> AcquisitionError:
+    return AcquisitionError(
+        "licence.not_accepted",
+        where=entry.id,
+        problem="its terms have to be accepted first, and nobody can be asked here",
         details={**dict(islice(facts_of(entry), FACTS_IN_REFUSAL)), "address": terms_address(entry)},
         action=f"Read the terms (`medshard show {entry.id}`). If you accept them: "
         f"`medshard build {entry.id} --accept-licence {entry.id}`, or {ACCEPT_VARIABLE}={entry.id}.",

@@ -6,10 +6,11 @@ import base64
 import binascii
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import quote, quote_plus, urlsplit
 
+from medshard.errors import AcquisitionError
 from medshard.registry.hosts import Host, host_of
 from medshard.registry.hosts.host import Secret
 from medshard.registry.schema import Entry, Source
@@ -26,10 +27,15 @@ def find_credential(host: Host[Any], environment: Mapping[str, str]) -> Secret |
 
 
 def secrets_for(entry: Entry, environment: Mapping[str, str]) -> dict[str, Secret]:
-    """Origin -> what is sent there, and nowhere else, over all sources of an entry."""
+    """Origin -> what is sent there, and nowhere else, over all sources of an entry.
+
+    A credential that cannot be read is missing here; the gate of its source names it, where that source is needed.
+    """
     found = {}
     for source in entry.acquisition:
-        secret = find_credential(host_of(source.kind), environment)
+        secret = None
+        with suppress(AcquisitionError):
+            secret = find_credential(host_of(source.kind), environment)
         if secret is not None:
             found.update(dict.fromkeys(origins_of(source), secret))
     return found

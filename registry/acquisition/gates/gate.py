@@ -6,14 +6,16 @@ happens to work, nor without a credential of theirs.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import urlsplit
 
 from medshard.errors import AcquisitionError
-from medshard.registry.acquisition.gates.inbox import InboxState, named_files, own_folder
+from medshard.registry.acquisition.gates.inbox import InboxState, copied_name, named_files, own_folder
 from medshard.registry.hosts import Host
 from medshard.registry.hosts.host import Credential, Secret
 from medshard.registry.hosts.manual import ManualSource
@@ -22,6 +24,7 @@ from medshard.registry.schema import Entry, RemoteSource, Source
 from medshard.registry.vocabulary import Access
 
 NAMES_SHOWN = 4
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 _PROBLEMS: Mapping[str, str] = MappingProxyType(
     {
         "gate.agreement": "its owner wants an agreement with you first",
@@ -37,7 +40,8 @@ class Gate:
     """first, first_where: what the entry asks for before any of its sources, and on which page; empty when nothing.
 
     do, where, put: what this source asks for, where its files are, which folder they go to. source: what tells it from
-    others of the entry. part: the sources of one part are mirrors. folder: as in `put`.
+    others of the entry. part: the sources of one part are mirrors. folder: as in `put`. elsewhere: whether this is a
+    mirror with a page of its own, so that the page of the entry is not where to begin.
     """
 
     code: str
@@ -50,6 +54,7 @@ class Gate:
     where: str
     put: str
     folder: Path
+    elsewhere: bool = False
 
     @property
     def text(self) -> str:
@@ -58,8 +63,14 @@ class Gate:
 
     @property
     def lines(self) -> dict[str, str]:
-        pages = ", files at ".join(dict.fromkeys(page for page in (self.first_where, self.where) if page))
-        return {"do": " ".join(step for step in (self.first, self.do) if step), "where": pages, "put": self.put}
+        steps = " ".join(step for step in (self.first, self.do) if step)
+        return {"do": steps, "where": self._pages, "put": self.put}
+
+    @property
+    def _pages(self) -> str:
+        if self.elsewhere:
+            return f"{self.where}, terms at {self.first_where}"
+        return ", files at ".join(dict.fromkeys(page for page in (self.first_where, self.where) if page))
 
 
 def gate_of(
@@ -81,17 +92,21 @@ def gate_of(
     target = folder / inbox.folder
     by_program = host.credential if _can_open(host) else None
     is_open = entry.access.kind is Access.OPEN
+    first = "" if is_open else _sentence(entry.access.instructions)
+    first_where = "" if is_open else entry.access.url or ""
+    where = _where(entry, source)
     return Gate(
         code=_code(entry, host),
         entry=entry.id,
         source=own_folder(number, source),
         part=source.part if isinstance(source, RemoteSource) else "",
-        first="" if is_open else _sentence(entry.access.instructions),
-        first_where="" if is_open else entry.access.url or "",
-        do=_do(entry, source, by_program),
-        where=_where(entry, source),
+        first=first,
+        first_where=first_where,
+        do=_without_what_is_said(_do(entry, source, by_program), first),
+        where=where,
         put=_put(source, inbox, target, by_program),
         folder=target,
+        elsewhere=bool(first_where) and _is_mirror(entry, source) and _site(where) != _site(first_where),
     )
 
 
@@ -146,21 +161,76 @@ def _where(entry: Entry, source: Source) -> str:
     return page or source_place(source)
 
 
+def _without_what_is_said(do: str, first: str) -> str:
+    """The steps of a source without the clauses at their beginning that a sentence of `first` begins with."""
+    said = [_words(sentence) for sentence in _SENTENCE_END.split(first)]
+    clauses = do.rstrip(".").split(", ")
+    counts = range(len(clauses), 0, -1)
+    count = next((count for count in counts if _is_said(", ".join(clauses[:count]), said)), 0)
+    if count == 0:
+        return do
+    rest = ", ".join(clauses[count:]).removeprefix("and ")
+    return f"{rest[:1].upper()}{rest[1:]}." if rest else ""
+
+
+def _is_said(step: str, said: Sequence[Sequence[str]]) -> bool:
+    words = _words(step)
+    # One word, such as `Download`, may begin quite different sentences.
+    return len(words) > 1 and any(sentence[: len(words)] == words for sentence in said)
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[^\s,.]+", text.lower())
+
+
+def _is_mirror(entry: Entry, source: Source) -> bool:
+    part = source.part if isinstance(source, RemoteSource) else ""
+    return any(
+        part and isinstance(other, RemoteSource) and other.part == part
+        for other in entry.acquisition
+        if other != source
+    )
+
+
+def _site(address: str) -> str:
+    return urlsplit(address).netloc
+
+
 def _put(source: Source, inbox: InboxState, folder: Path, credential: Credential | None) -> str:
+    growing = [name.removeprefix(f"{inbox.folder}/") for name in inbox.drafts]
+    if growing and set(inbox.missing) <= set(inbox.still_growing):
+        they_are = "they are" if len(growing) > 1 else "it is"
+        return f"Wait until {they_are} whole: {_names(growing)} in {folder}{_not_expected(source, inbox)}"
     lead = "Or fetch by hand, and put" if credential is not None else "Put"
     line = f"{lead} {_wanted(source, inbox)} into {folder}"
-    if inbox.still_growing:
-        line += f"; being written there now, so wait for it: {_names(inbox.still_growing)}"
-    if inbox.unknown:
-        line += f"; there, but not expected: {_names(inbox.unknown)}"
-    return line
+    if growing:
+        line += f"; being written there now, so wait for it: {_names(growing)}"
+    return line + _not_expected(source, inbox)
+
+
+def _not_expected(source: Source, inbox: InboxState) -> str:
+    if not inbox.unknown:
+        return ""
+    return f"; there, but not expected: {_names(name + _advice(name, source, inbox) for name in inbox.unknown)}"
+
+
+def _advice(name: str, source: Source, inbox: InboxState) -> str:
+    """On a numbered copy of a file of which nothing is stated that could tell it from another."""
+    last = name.rpartition("/")[2]
+    original = copied_name(last)
+    untold = {
+        file.name.rpartition("/")[2]
+        for file in named_files(source)
+        if file.name in inbox.missing and file.size is None and file.checksum is None
+    }
+    return f" (rename it to {original} if it is that file)" if original != last and original in untold else ""
 
 
 def _wanted(source: Source, inbox: InboxState) -> str:
     names = [name for name in inbox.missing if name not in inbox.still_growing]
     if names:
         return ("what is still missing, " if inbox.files else "") + _names(names)
-    if inbox.still_growing or not isinstance(source, RemoteSource) or not source.archive:
+    if not isinstance(source, RemoteSource) or not source.archive:
         return "all files, as they come,"
     return f"the download ({source.archive})"
 

@@ -33,7 +33,7 @@ class InboxState:
 
     where: entry and source, for errors. folder: where files for this source go, below the entry's inbox. files: what is
     there of what is wanted. missing: names that are not. unknown: names that no source of the entry expects.
-    still_growing: names that are still being written.
+    still_growing: names that are still being written. drafts: what those are called in the inbox for now.
     """
 
     where: str
@@ -42,6 +42,7 @@ class InboxState:
     missing: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
     still_growing: tuple[str, ...] = ()
+    drafts: tuple[str, ...] = ()
 
     @property
     def found(self) -> tuple[Path, ...]:
@@ -66,6 +67,11 @@ def inbox_of(store: Store, entry: Entry) -> Path:
 def own_folder(number: int, source: Source) -> str:
     """`<number>-<kind>`, counted from 00 in the order of the entry: no other source looks there."""
     return f"{number:02d}-{source.kind}"
+
+
+def copied_name(name: str) -> str:
+    """What a file was called before a browser numbered it; the name itself when none did."""
+    return _COPY.sub(r"\1", name)
 
 
 def expected_files(source: Source, listing: Listing | None = None) -> tuple[ExpectedFile, ...]:
@@ -110,7 +116,8 @@ def _look_for(
     ready = [file for file in present if not file.is_unfinished]
     shared = _shares_a_name(entry, source)
     found = _matches(expected, [file for file in ready if not shared or _place(file, folders) < len(folders)], folders)
-    growing = [file.name for file in expected if _grows(file, found.get(file.name), present)]
+    drafts = {file.name: _draft(file, found.get(file.name), present) for file in expected}
+    growing = {name: draft for name, draft in drafts.items() if draft is not None}
     return InboxState(
         where=f"{entry.id}/{own}",
         folder=own if shared else "",
@@ -118,6 +125,7 @@ def _look_for(
         missing=tuple(file.name for file in expected if file.name not in found),
         unknown=tuple(_unknown(entry, [file for file in ready if file not in found.values()])),
         still_growing=tuple(growing),
+        drafts=tuple(growing.values()),
     )
 
 
@@ -127,6 +135,7 @@ def _look_at_all(present: list[PresentFile], entry: Entry, source: Source, own: 
     whole = _takes_the_whole_inbox(entry, source)
     if whole:
         mine += _not_named(entry, rest)
+    growing = tuple(file.name for file in mine if file.is_unfinished or file.is_young)
     archive = source.archive if isinstance(source, RemoteSource) and len(mine) == 1 else None
     only_pages = all(has_page_name(file.name) for file in mine)
     files = tuple(
@@ -147,7 +156,8 @@ def _look_at_all(present: list[PresentFile], entry: Entry, source: Source, own: 
         folder="" if whole else own,
         files=files,
         unknown=() if whole else tuple(_unknown(entry, rest)),
-        still_growing=tuple(file.name for file in mine if file.is_unfinished or file.is_young),
+        still_growing=growing,
+        drafts=growing,
     )
 
 
@@ -195,7 +205,7 @@ def _match(
     copies = [
         file
         for file in present
-        if (*file.parts[-len(ending) : -1], _COPY.sub(r"\1", file.parts[-1])) == ending
+        if (*file.parts[-len(ending) : -1], copied_name(file.parts[-1])) == ending
         and (file.size == wanted.size if wanted.size else wanted.checksum is not None)
     ]
     return min(exact or copies, key=lambda file: (_place(file, folders), len(file.parts)), default=None)
@@ -207,17 +217,19 @@ def _place(file: PresentFile, folders: tuple[str, ...]) -> int:
     return next(inside, len(folders))
 
 
-def _grows(wanted: ExpectedFile, file: PresentFile | None, present: list[PresentFile]) -> bool:
+def _draft(wanted: ExpectedFile, file: PresentFile | None, present: list[PresentFile]) -> str | None:
+    """What a file that is still being written is called for now; None when it is not."""
     if file is None:
-        return _has_draft(wanted.name, present)
+        return _unfinished(wanted.name, present)
     if wanted.size is not None and file.size == wanted.size:
-        return False
-    return file.is_young or _has_draft(file.name, present)
+        return None
+    return _unfinished(file.name, present) or (file.name if file.is_young else None)
 
 
-def _has_draft(name: str, present: list[PresentFile]) -> bool:
+def _unfinished(name: str, present: list[PresentFile]) -> str | None:
     last = parts_of_name(name)[-1]
-    return any(file.is_unfinished and file.parts[-1].lstrip(".").startswith(last) for file in present)
+    drafts = (file for file in present if file.is_unfinished and file.parts[-1].lstrip(".").startswith(last))
+    return next((file.name for file in drafts), None)
 
 
 def _unknown(entry: Entry, files: list[PresentFile]) -> Iterator[str]:
@@ -230,7 +242,7 @@ def _unknown(entry: Entry, files: list[PresentFile]) -> Iterator[str]:
 
 def _not_named(entry: Entry, files: list[PresentFile]) -> list[PresentFile]:
     named = _named_anywhere(entry)
-    return [file for file in files if _COPY.sub(r"\1", file.parts[-1]) not in named]
+    return [file for file in files if copied_name(file.parts[-1]) not in named]
 
 
 def _named_anywhere(entry: Entry) -> set[str]:
@@ -242,6 +254,7 @@ __all__ = [
     "FoundFile",
     "InboxState",
     "TakenFile",
+    "copied_name",
     "expected_files",
     "inbox_of",
     "look",

@@ -112,7 +112,7 @@ def _wrong(file: FoundFile, expected: str, found: str, *, where: str) -> Acquisi
     return AcquisitionError(
         "inbox.wrong_file",
         where=where,
-        problem=f"{file.path.name} in the inbox is not {file.expected.name} as the source describes it"
+        problem=f"{file.path.name} in the inbox is not what the source describes"
         if file.expected.is_named
         else f"{file.path.name} in the inbox is no data",
         details={"file": file.path, "expected": expected, "found": found},

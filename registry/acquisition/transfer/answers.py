@@ -70,11 +70,17 @@ async def require_success(
         said = redacted(title_of(await answer.read(_BODY_BYTES)), secrets)
     except FaultError:
         said = ""
-    raise _refusal(answer.status, asked, said, where)
+    raise _refusal(answer, asked, said, where)
 
 
-def _refusal(status: int, asked: str, said: str, where: str) -> AcquisitionError:
-    details = {"address": public_address(asked), "status": status, **({"it says": said} if said else {})}
+def _refusal(answer: Answer, asked: str, said: str, where: str) -> AcquisitionError:
+    status = answer.status
+    details = {
+        "address": public_address(asked),
+        **({"asked instead": answer.instead} if answer.instead else {}),
+        "status": status,
+        **({"it says": said} if said else {}),
+    }
     if status in {401, 403}:
         return AcquisitionError(
             "host.refused",

@@ -40,13 +40,15 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 class Answer:
     """url: the address that answered, as the host knows it; it may hold a signature and is never shown.
 
-    trusted: whether that address may be asked with the credentials of the first one.
+    trusted: whether that address may be asked with the credentials of the first one. instead: the mirror's address
+    that was asked in its place, as it may be shown; None where none stands in for it.
     """
 
     status: int
     headers: Mapping[str, str]
     url: str
     trusted: bool
+    instead: str | None
     _response: aiohttp.ClientResponse
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -115,6 +117,7 @@ class Client:
                         headers=response.headers,
                         url=current,
                         trusted=trusted,
+                        instead=self._instead(current),
                         _response=response,
                     )
                     return
@@ -158,6 +161,10 @@ class Client:
             raise FaultError(in_words(error)) from None
         except ValueError:
             raise _bad_address(url, where) from None
+
+    def _instead(self, url: str) -> str | None:
+        actual = mirrored(url, self._settings.mirrors)
+        return public_address(actual) if actual != url else None
 
     def _proxy_of(self, url: str, where: str) -> str | None:
         parts = urlsplit(url)

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from medshard.errors import AcquisitionError
@@ -16,6 +17,7 @@ from medshard.registry.hosts.source import Archive
 
 PAGE_BYTES = 1 << 20  # what is read of a page
 _TITLE_LETTERS = 200
+_CALLED = {"html": "an HTML page", "json": "a JSON page", "xml": "an XML page", "text": "a text page"}
 _NAMED_AS = {
     "html": (".html", ".htm", ".xhtml", ".mhtml"),
     "json": (".json", ".geojson", ".jsonl", ".ndjson", ".ipynb"),
@@ -105,6 +107,10 @@ def redacted(text: str, secrets: Iterable[str]) -> str:
     return text
 
 
+def _status_in_words(status: int) -> str:
+    return f"status {status}" + (" (a part of a file was asked for)" if status == HTTPStatus.PARTIAL_CONTENT else "")
+
+
 def page_error(
     kind: str, body: bytes, *, url: str, status: int, content_type: str, expected: Expected, secrets: Iterable[str],
     where: str,
@@ -115,11 +121,11 @@ def page_error(
     return AcquisitionError(
         "download.page",
         where=where,
-        problem=f"the host sent a {kind.upper() if kind != 'text' else 'text'} page in place of {expected.name}",
+        problem=f"the host sent {_CALLED[kind]} in place of {expected.name}",
         details={
             "address": public_address(url),
             "expected": f"{expected_archive(expected.name, expected.archive) or 'a file'}{size}",
-            "found": f"status {status}, {content_type or 'no content type'}, {len(body):,} bytes",
+            "found": f"{_status_in_words(status)}, {content_type or 'no content type'}, {len(body):,} bytes",
             "it says": title or "nothing that could be shown here",
         },
         action="Open the address in a browser: the file may have moved, or ask for an account or for accepted terms.",

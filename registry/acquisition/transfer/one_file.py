@@ -29,6 +29,8 @@ async def fetch_one(wanted: Wanted, web: Web, progress: Progress) -> Fetched:
     if isinstance(wanted.address, HttpAddress) and not wanted.address.ranges and not part.is_whole:
         part.restart()
     watched = progress.file(wanted.name, size=wanted.size, done=part.done.total)
+    if wanted.size is None and part.size is not None:
+        watched.sized(part.size)  # told by the host in an earlier call
     assembly = Assembly(wanted, part, watched, web.threads)
     try:
         digests = await _verified(assembly, web)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 from collections import defaultdict
@@ -60,6 +61,10 @@ class Origins:
         self._paused_until[origin] = max(self._paused_until.get(origin, 0.0), time.monotonic() + seconds)
 
 
+TOLD_S = 5.0
+_log = logging.getLogger(__name__)
+
+
 class Patience:
     """The tries of one request, or of one connection of a file. address: as it may be shown."""
 
@@ -85,8 +90,18 @@ class Patience:
             self._pause_host(fault.retry_after_s)
         if self._failures >= self._settings.attempts:
             raise self._ended(fault, kept)
-        if not fault.at_once and fault.retry_after_s is None:
-            await asyncio.sleep(self._delay())
+        if fault.retry_after_s is not None:
+            self._tell(fault, fault.retry_after_s)
+        elif not fault.at_once:
+            delay = self._delay()
+            self._tell(fault, delay)
+            await asyncio.sleep(delay)
+
+    def _tell(self, fault: FaultError, wait_s: float) -> None:
+        """A person who sees nothing move wants to know why."""
+        if wait_s >= TOLD_S:
+            tries = f"try {self._failures} of {self._settings.attempts}"
+            _log.warning("%s: %s; waiting %.0f s (%s)", self._origin, fault.reason, wait_s, tries)
 
     def _delay(self) -> float:
         longest = min(self._settings.longest_delay_s, self._settings.first_delay_s * 2.0 ** min(self._failures - 1, 30))

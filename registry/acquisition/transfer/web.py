@@ -111,7 +111,7 @@ class Web:
                 async with self.origins.turn(origin):
                     return await self._once(method, url, body, where)
             except FaultError as fault:
-                await patience.after(fault)
+                await _bear(fault, patience)
 
     async def _once(self, method: str, url: str, body: Any, where: str) -> bytes:
         # Known only once the extra is there, as all that speaks of answers.
@@ -137,6 +137,22 @@ def _client_class() -> type[Client]:
             action="pip install medshard[acquisition]",
         ) from error
     return Client
+
+
+async def _bear(fault: FaultError, patience: Patience) -> None:
+    """As `Patience.after`; the end names its reason in the problem, which is all that a short report shows."""
+    try:
+        await patience.after(fault)
+    except AcquisitionError as error:
+        if error.code != "host.unreachable":
+            raise
+        raise AcquisitionError(
+            error.code,
+            where=error.where,
+            problem=f"{error.problem} ({fault.reason})",
+            details=error.details,
+            action=error.action,
+        ) from None
 
 
 async def _made(make: Callable[[], T]) -> T:

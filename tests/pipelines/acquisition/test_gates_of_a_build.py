@@ -174,9 +174,9 @@ def test_the_command_asks_the_hosts_on_request(remote: Any, monkeypatch: pytest.
     with remote.hosts() as serving:
         monkeypatch.setenv("MEDSHARD_MIRRORS", " ".join(f"{a}={b}" for a, b in serving.mirrors.items()))
         command = ["sources", "remote", "--root", str(remote.root / "store"), "--json"]
-        offline = json.loads(CliRunner().invoke(cli, command).output)
+        offline = json.loads(CliRunner().invoke(cli, command).stdout)
         assert serving.requests == []
-        asked = json.loads(CliRunner().invoke(cli, [*command, "--ask"]).output)
+        asked = json.loads(CliRunner().invoke(cli, [*command, "--ask"]).stdout)
     assert offline["remote"][0]["sources"][0]["requests"] == ["https://zenodo.org/api/records/77"]
     files = asked["remote"][0]["sources"][0]["files"]
     assert {file["name"]: file["size"] for file in files} == {name: len(data) for name, data in remote.files.items()}

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -104,7 +105,7 @@ def plans(entry_id: str, root: Path, environment: dict[str, str], *, ask: bool =
             part=part,
             base=CATALOG.folder(entry_id),
             options=options,
-            web=cast(Any, web_for(part.sources[0])) if ask else None,
+            connect=partial(cast(Any, web_for), part.sources[0]) if ask else None,
         )
         for part in parts
     ]

@@ -126,9 +126,9 @@ def test_a_password_that_does_not_open_is_told_with_the_variable(
 ) -> None:
     MAKERS[name](tree, tmp_path / name)
     with pytest.raises(AcquisitionError) as caught:
-        unpack(tmp_path / name, tmp_path / "out", where="test", password=password)
+        unpack(tmp_path / name, tmp_path / "out", where="atlas-v2-0/00-manual", password=password)
     assert caught.value.code == "archive.password"
-    assert "MEDSHARD_ARCHIVE_PASSWORD" in caught.value.action
+    assert "Set MEDSHARD_ARCHIVE_PASSWORD_ATLAS_V2_0 (or MEDSHARD_ARCHIVE_PASSWORD" in caught.value.action
     assert "not this one" not in f"{caught.value}{caught.value!r}{caught.value.__cause__!r}"
 
 

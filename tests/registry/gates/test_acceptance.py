@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import socket
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -108,17 +107,12 @@ def test_naming_another_entry_accepts_nothing(store: Store) -> None:
         require(store, named={"scan", "all"})
 
 
-@pytest.mark.parametrize(
-    ("asked", "problem"), [(None, "nobody can be asked here"), (no, "its terms were not accepted")]
-)
-def test_a_refusal_shows_the_terms_and_what_to_type(
-    store: Store, asked: Callable[[Terms], bool] | None, problem: str
-) -> None:
+def test_where_nobody_can_be_asked_the_terms_are_shown_and_what_to_type(store: Store) -> None:
     with pytest.raises(AcquisitionError) as caught:
-        require(store, asked=asked)
+        require(store, asked=None)
     error = caught.value
     assert error.code == "licence.not_accepted"
-    assert problem in error.problem
+    assert "nobody can be asked here" in error.problem
     assert error.details == {
         "licence": "CC-BY-NC-4.0",
         "commercial use": "forbidden",
@@ -127,6 +121,16 @@ def test_a_refusal_shows_the_terms_and_what_to_type(
         "address": "https://a.example/nc",
     }
     assert "medshard build scans --accept-licence scans" in error.action
+    assert not (store.root / "terms").exists()
+
+
+def test_who_has_just_said_no_is_not_told_the_terms_again(store: Store) -> None:
+    with pytest.raises(AcquisitionError) as caught:
+        require(store, asked=no)
+    assert str(caught.value).splitlines() == [
+        "AcquisitionError[licence.not_accepted] scans: its terms were not accepted",
+        "  Nothing was fetched. `medshard build scans` asks again.",
+    ]
     assert not (store.root / "terms").exists()
 
 

@@ -140,9 +140,54 @@ def test_only_what_is_missing_is_asked_for(tmp_path: Path) -> None:
     files = [{"name": name} for name in ("a.csv", "b.csv", "c.csv")]
     put(tmp_path / "c.csv.part")
     assert text({**CHALLENGE, "files": files}, OPEN, tmp_path)[2] == (
-        f"Put what is still missing, b.csv into {tmp_path}; being written there now, so wait for it: c.csv; "
+        f"Put what is still missing, b.csv into {tmp_path}; being written there now, so wait for it: c.csv.part; "
         "there, but not expected: b(2).csv"
     )
+
+
+@pytest.mark.parametrize(
+    ("files", "there", "line"),
+    [
+        (["a.zip", "b.zip"], ["a.zip", "b.zip"], "Wait until they are whole: a.zip, b.zip in {}"),
+        (["a.zip"], ["a.zip.crdownload"], "Wait until it is whole: a.zip.crdownload in {}"),
+        ([], ["a.zip.crdownload"], "Wait until it is whole: a.zip.crdownload in {}"),
+    ],
+)
+def test_when_all_is_on_its_way_there_is_only_to_wait(
+    tmp_path: Path, files: list[str], there: list[str], line: str
+) -> None:
+    for name in there:
+        put(tmp_path / name, age_s=0)
+    assert text({**CHALLENGE, "files": [{"name": name} for name in files]}, OPEN, tmp_path)[2] == line.format(tmp_path)
+
+
+@pytest.mark.parametrize(("stated", "advice"), [({}, " (rename it to a.zip if it is that file)"), ({"size": 9}, "")])
+def test_a_numbered_copy_that_nothing_can_tell_is_for_the_person_to_name(
+    tmp_path: Path, stated: dict[str, Any], advice: str
+) -> None:
+    put(tmp_path / "a (1).zip")
+    assert text({**CHALLENGE, "files": [{"name": "a.zip", **stated}]}, OPEN, tmp_path)[2] == (
+        f"Put a.zip into {tmp_path}; there, but not expected: a (1).zip{advice}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("instructions", "said"),
+    [
+        ("Register at the challenge, then download the scans.", "Register at the challenge. Then download the scans."),
+        ("Register at the challenge.", "Register at the challenge."),
+        ("Register by mail, then wait.", "Register at the challenge. Register by mail, then wait."),
+    ],
+)
+def test_what_is_to_do_is_said_once(instructions: str, said: str) -> None:
+    assert text({**MANUAL, "instructions": instructions}, ACCOUNT)[0] == said
+
+
+def test_a_mirror_elsewhere_begins_with_its_own_page() -> None:
+    sources = ({**MANUAL, "part": "a"}, {**KAGGLE, "part": "a"})
+    own, mirror = (gate.text.splitlines()[1] for gate in gates_of(made(*sources, access=ACCOUNT), Path("/no")) if gate)
+    assert own == "https://a.example/join, files at https://a.example/ask"
+    assert mirror == "https://www.kaggle.com/datasets/ada/scans, terms at https://a.example/join"
 
 
 def test_the_error_of_one_gate_reads_as_three_lines() -> None:

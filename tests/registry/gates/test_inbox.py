@@ -255,7 +255,8 @@ def test_a_file_of_the_stated_size_is_there_at_once(inbox: Path) -> None:
 @pytest.mark.parametrize("draft", ["a.csv.part", "a.csv.crdownload", "a.csv.aria2", ".a.csv.Xy12Zk"])
 def test_the_draft_of_a_download_tool_is_waited_for(inbox: Path, draft: str) -> None:
     put(inbox, draft)
-    assert state(inbox, by_hand({"name": "a.csv"})).still_growing == ("a.csv",)
+    found = state(inbox, by_hand({"name": "a.csv"}))
+    assert (found.still_growing, found.drafts) == (("a.csv",), (draft,))
     assert not state(inbox, by_hand()).complete
 
 
@@ -271,6 +272,7 @@ def test_another_size_is_told(inbox: Path) -> None:
     path = put(inbox, "a.csv")
     error = wrong(state(inbox, by_hand({"name": "a.csv", "size": 4000})))
     assert error.where == "scans/00-manual"
+    assert error.problem == "a.csv in the inbox is not what the source describes"
     assert error.details == {"file": str(path), "expected": "4000 bytes", "found": "4 bytes"}
     assert "fetch the file again" in error.action
 

@@ -16,11 +16,6 @@ from medshard.registry import hosts
 from medshard.registry.hosts.host import Asking, Host, HttpAddress
 
 PAGE = Path(__file__).parents[3] / "docs" / "acquisition.md"
-IMPORTS = """
-from typing import Literal
-from medshard.registry.hosts.host import Asking, Host, HttpAddress, ListedFile, Listing, RemoteSource
-from medshard.registry.schema.model import Text
-"""
 
 
 def example() -> str:
@@ -36,7 +31,7 @@ def told() -> Answers:
 @pytest.fixture
 def found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mapping[str, Host[Any]]]:
     """The hosts, with the documented one as a file beside them."""
-    (tmp_path / "my_host.py").write_text(IMPORTS + example(), encoding="utf8")
+    (tmp_path / "my_host.py").write_text(example(), encoding="utf8")
     monkeypatch.setattr(hosts, "__path__", [*hosts.__path__, str(tmp_path)])
     yield hosts._found()
     sys.modules.pop("medshard.registry.hosts.my_host", None)

@@ -15,7 +15,7 @@ from fault_server import FaultServer, Page
 
 from medshard.errors import AcquisitionError
 from medshard.registry.acquisition.transfer.download import Wanted, download
-from medshard.registry.acquisition.transfer.error_pages import Expected, page_kind, title_of
+from medshard.registry.acquisition.transfer.error_pages import Expected, page_error, page_kind, title_of
 from medshard.registry.acquisition.transfer.magic import expected_archive, is_text, mark_of
 from medshard.registry.acquisition.transfer.web import Web
 
@@ -134,3 +134,12 @@ def test_a_file_packed_for_the_way_is_refused(server: FaultServer, web: Web, wan
     with pytest.raises(AcquisitionError, match=r"download.encoded"):
         download([wanted(url, name="table.csv")], web)
     assert download([wanted(url, name="table.csv.gz")], web)[0].path.read_bytes()[:2] == b"\x1f\x8b"
+
+
+def test_a_page_in_answer_to_a_question_for_a_part_is_told_in_words() -> None:
+    error = page_error(
+        "html", HTML, url="https://a.example/scans.zip", status=206, content_type="text/html",
+        expected=Expected(name="scans.zip", archive=None, size=None), secrets=(), where="made",
+    )  # fmt: skip
+    assert error.problem == "the host sent an HTML page in place of scans.zip"
+    assert error.details["found"].startswith("status 206 (a part of a file was asked for), text/html")

@@ -319,3 +319,18 @@ def test_a_host_may_know_better_what_its_page_means(server: FaultServer, web: We
     url = server.answer("/front", lambda _: (200, {"Content-Type": "text/html"}, b"<html>"))
     with pytest.raises(AcquisitionError, match=r"host.quota"):
         download([wanted(url, through_page=quota)], web)
+
+
+def test_a_refusal_names_the_mirror_that_was_asked_instead(server: FaultServer) -> None:
+    settings = replace(HASTY, mirrors={"https://a.example": server.url("/none")})
+    with Web(settings) as web, pytest.raises(AcquisitionError) as caught:
+        web.get_json("https://a.example/b.json", where="made")
+    assert caught.value.code == "host.gone"
+    assert caught.value.details["address"] == "https://a.example/b.json"
+    assert caught.value.details["asked instead"] == server.url("/none/b.json")
+
+
+def test_a_host_that_cannot_be_reached_says_why_in_a_few_words(web: Web) -> None:
+    with pytest.raises(AcquisitionError, match=r"does not deliver \(network error: Connection refused\)") as caught:
+        web.get_json("http://127.0.0.1:9/api", where="made")
+    assert caught.value.code == "host.unreachable"
