@@ -12,27 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 from medshard.errors import AcquisitionError, MedshardError
 from medshard.pipelines.stages.stage import CODE_VERSIONS, Context
-from medshard.registry.acquisition.acquire import (
-    AcquiredPart,
-    acquire_part,
-    gates_of,
-    has_changed,
-    is_by_person,
-    local_listing,
-)
+from medshard.registry.acquisition.acquire import AcquiredPart, acquire_part
 from medshard.registry.acquisition.connection import connection
 from medshard.registry.acquisition.gates.acceptance import accepted, require_acceptance, this_user
 from medshard.registry.acquisition.gates.gate import gate_error
-from medshard.registry.acquisition.gates.inbox import look
 from medshard.registry.acquisition.gates.terms import terms_of
 from medshard.registry.acquisition.journal import JournalEntry, write_journal
+from medshard.registry.acquisition.late_files import files_before, has_late_files
 from medshard.registry.acquisition.lock import LockedPart, lock_of, read_lock, source_changed, write_lock
 from medshard.registry.acquisition.obtaining import remove_taken
+from medshard.registry.acquisition.offers import gates_of, has_changed, local_listing
 from medshard.registry.acquisition.parts import Part, parts_of
 from medshard.registry.acquisition.publishing import identity_of, publish_part, warnings_of
 from medshard.registry.acquisition.rechecking import (
     damaged_archives,
-    files_before,
     kept_archives,
     repair,
     suspects_of,
@@ -139,7 +132,7 @@ def _built(place: Workplace, context: Context, locked: LockedPart | None) -> _Bu
     if listing is None and not context.dry:
         _accept_terms(context)
         before = files_before(place, record, locked)
-        if _has_late_files(place, locked) or (place.options.accept_changes and has_changed(place, locked)):
+        if has_late_files(place, locked) or (place.options.accept_changes and has_changed(place, locked)):
             return _acquired(place, context, locked, before)
     return _checked(place, context, locked, record)
 
@@ -173,24 +166,6 @@ def _without_damaged_archives(place: Workplace, record: CaseRecord) -> list[str]
     for archive in damaged:
         place.store.remove(archive)
     return [f"archive {archive.digest[:16]}{archive.suffix}, which was damaged and is removed" for archive in damaged]
-
-
-def _has_late_files(place: Workplace, locked: LockedPart) -> bool:
-    """Whether a person has put more into the inbox of a part that nobody names the files of.
-
-    What lies there a second time, because a build was killed before it could remove it, is removed.
-    """
-    if not is_by_person(place, locked.mirror):
-        return False
-    inbox = look(place.inbox, place.entry, place.part.numbers[locked.mirror], place.part.sources[locked.mirror])
-    late = False
-    for name, taken in inbox.by_name.items() if inbox.files else ():
-        known = locked.file(name)
-        if known is not None and known.sha256 == taken.sha256:
-            remove_taken(taken.path, inbox=place.inbox)
-        else:
-            late = True
-    return late
 
 
 def _acquired(

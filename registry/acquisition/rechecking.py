@@ -8,12 +8,13 @@ from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from medshard.registry.acquisition.acquire import Offer, fetch_pieces, first_offer
+from medshard.registry.acquisition.acquire import fetch_pieces
 from medshard.registry.acquisition.archives import Unpacked
 from medshard.registry.acquisition.archives.kinds import archive_kind
 from medshard.registry.acquisition.assembling import lay_out, unpack_below
 from medshard.registry.acquisition.lock import LockedPart, source_changed
 from medshard.registry.acquisition.obtaining import link_or_copy, listed_path
+from medshard.registry.acquisition.offers import Offer, first_offer
 from medshard.registry.acquisition.provenance import Provenance, origins_of
 from medshard.registry.acquisition.publishing import kept_archive
 from medshard.registry.acquisition.workplace import Workplace
@@ -40,14 +41,6 @@ def kept_archives(place: Workplace, record: CaseRecord) -> list[ObjectRef]:
 def damaged_archives(place: Workplace, record: CaseRecord) -> list[ObjectRef]:
     """Kept archives of a part whose bytes are no longer those that came; a repair must not unpack them."""
     return [ref for ref in kept_archives(place, record) if sha256_file(place.store.path(ref)) != ref.digest]
-
-
-def files_before(place: Workplace, record: CaseRecord, locked: LockedPart) -> dict[str, Path]:
-    """Listed name -> where a file of an earlier acquisition lies now, as far as it still does."""
-    kept = {archive["listed"]: place.store.path(kept_archive(archive)) for archive in record.facts["archives"]}
-    tree = place.store.path(record.output) if record.output is not None else place.folder
-    found = {file.name: kept.get(file.name, tree / file.name) for file in locked.files}
-    return {name: path for name, path in found.items() if path.is_file()}
 
 
 def repair(place: Workplace, record: CaseRecord, locked: LockedPart, paths: list[str]) -> int:

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from medshard.errors import AcquisitionError
-from medshard.registry.acquisition.acquire import gate_before, host_listing, is_by_person
 from medshard.registry.acquisition.gates.gate import Gate
 from medshard.registry.acquisition.gates.inbox import look
 from medshard.registry.acquisition.lock import LockedPart, changes
+from medshard.registry.acquisition.offers import gate_before, host_listing, is_by_person
 from medshard.registry.acquisition.transfer.addresses import public_address
 from medshard.registry.acquisition.workplace import Workplace
 from medshard.registry.hosts import host_of

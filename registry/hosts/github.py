@@ -10,7 +10,6 @@ Files kept in Git LFS and submodules are not in it.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Annotated, Literal
 from urllib.parse import quote
 
@@ -26,7 +25,7 @@ from medshard.registry.hosts.host import (
     Listing,
     RemoteFile,
     RemoteSource,
-    Secret,
+    bearer_token,
 )
 from medshard.registry.hosts.http import Answer, addressed_files, all_addressed, ask, stated_addresses
 
@@ -120,11 +119,6 @@ def _packed(source: GitHubSource, commit: str) -> ListedFile:
     )
 
 
-def _read(environment: Mapping[str, str]) -> Secret | None:
-    token = environment.get("GITHUB_TOKEN", "").strip()
-    return Secret(headers={"Authorization": f"Bearer {token}"}) if token else None
-
-
 HOST = Host(
     source=GitHubSource,
     place=_place,
@@ -133,7 +127,7 @@ HOST = Host(
     first_requests=_first_requests,
     credential=Credential(
         origins=(API,),
-        read=_read,
+        read=bearer_token("GITHUB_TOKEN"),
         variables=("GITHUB_TOKEN",),
         opens_gates=False,
         how="Only where the 60 anonymous requests an hour are used up: make a personal access token without scopes in "

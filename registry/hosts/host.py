@@ -130,6 +130,16 @@ class Credential:
     how: str
 
 
+def bearer_token(variable: str) -> Callable[[Mapping[str, str]], Secret | None]:
+    """`Credential.read` for a token in one variable, which is sent as `Authorization: Bearer`."""
+
+    def read(environment: Mapping[str, str]) -> Secret | None:
+        token = environment.get(variable, "").strip()
+        return Secret(headers={"Authorization": f"Bearer {token}"}) if token else None
+
+    return read
+
+
 @dataclass(frozen=True, kw_only=True)
 class Asking:
     """What a host's `list_files` works with. base: folder of the catalog file. where: the entry, for errors."""
@@ -186,4 +196,5 @@ __all__ = [
     "RemoteFile",
     "RemoteSource",
     "Secret",
+    "bearer_token",
 ]

@@ -9,7 +9,7 @@ Files lie at `https://osf.io/download/{id}/`, which redirects to the storage. Co
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Literal
 
 from medshard.registry.hosts.host import (
@@ -21,7 +21,7 @@ from medshard.registry.hosts.host import (
     Listing,
     RemoteFile,
     RemoteSource,
-    Secret,
+    bearer_token,
 )
 from medshard.registry.hosts.http import (
     Answer,
@@ -142,11 +142,6 @@ def _listed(item: _Attributes, url: str, asking: Asking) -> ListedFile:
     )
 
 
-def _read(environment: Mapping[str, str]) -> Secret | None:
-    token = environment.get("OSF_TOKEN", "").strip()
-    return Secret(headers={"Authorization": f"Bearer {token}"}) if token else None
-
-
 HOST = Host(
     source=OsfSource,
     place=_place,
@@ -156,7 +151,7 @@ HOST = Host(
     file_address=_file_address,
     credential=Credential(
         origins=("https://api.osf.io", "https://osf.io", "https://files.osf.io"),
-        read=_read,
+        read=bearer_token("OSF_TOKEN"),
         variables=("OSF_TOKEN",),
         how="Ask the owner of the project for access, then make a personal access token with the scope osf.full_read "
         "in the settings of your OSF account.",

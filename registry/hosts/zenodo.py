@@ -7,7 +7,6 @@ is answered is the revision. The files of a restricted record are shown to those
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Literal
 from urllib.parse import quote
 
@@ -22,7 +21,7 @@ from medshard.registry.hosts.host import (
     Listing,
     RemoteFile,
     RemoteSource,
-    Secret,
+    bearer_token,
 )
 from medshard.registry.hosts.http import (
     Answer,
@@ -112,11 +111,6 @@ def _listed(file: _File, url: str, asking: Asking) -> ListedFile:
     )
 
 
-def _read(environment: Mapping[str, str]) -> Secret | None:
-    token = environment.get("ZENODO_TOKEN", "").strip()
-    return Secret(headers={"Authorization": f"Bearer {token}"}) if token else None
-
-
 HOST = Host(
     source=ZenodoSource,
     place=_place,
@@ -126,7 +120,7 @@ HOST = Host(
     file_address=_file_address,
     credential=Credential(
         origins=(ORIGIN,),
-        read=_read,
+        read=bearer_token("ZENODO_TOKEN"),
         variables=("ZENODO_TOKEN",),
         how="Request access on the record's page, then make a personal access token under Applications in the settings "
         "of your Zenodo account.",

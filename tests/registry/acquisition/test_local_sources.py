@@ -11,8 +11,8 @@ import pytest
 from made_acquisitions import acquire, workplace
 
 from medshard.errors import AcquisitionError, MissingExtraError
-from medshard.registry.acquisition.acquire import local_listing
 from medshard.registry.acquisition.lock import lock_of
+from medshard.registry.acquisition.offers import local_listing
 
 CT_SMALL = "pydicom/data/test_files/CT_small.dcm"
 
