@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from medshard.registry import Entry
     from medshard.registry.acquisition.gates.terms import Terms
     from medshard.registry.acquisition.lock import LockedPart
-    from medshard.registry.acquisition.request_plan import PlannedPart, PlannedSource
+    from medshard.registry.acquisition.request_plan import PlannedFile, PlannedPart, PlannedSource
     from medshard.registry.store import Store
 
 FILES_SHOWN = 10
@@ -172,6 +172,12 @@ def _echo_plans(parts: list[PlannedPart]) -> None:
             _echo_source(source)
 
 
+def _size(file: PlannedFile) -> str:
+    if file.size is not None:
+        return f"{file.size:,} bytes"
+    return f"about {file.rounded_size:,} bytes" if file.rounded_size else "size not stated"
+
+
 def _echo_source(source: PlannedSource) -> None:
     if source.gate is not None:
         for line in source.gate.text.splitlines():
@@ -179,8 +185,7 @@ def _echo_source(source: PlannedSource) -> None:
     else:
         _echo_requests(source)
     for file in source.files[:FILES_SHOWN]:
-        size = f"{file.size:,} bytes" if file.size is not None else "size not stated"
-        click.echo(f"      {file.name}  {size}  {file.checksum or 'no checksum stated'}")
+        click.echo(f"      {file.name}  {_size(file)}  {file.checksum or 'no checksum stated'}")
     if len(source.files) > FILES_SHOWN:
         click.echo(f"      and {len(source.files) - FILES_SHOWN} more files")
     if source.files:

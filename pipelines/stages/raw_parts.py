@@ -88,7 +88,7 @@ def build_parts(context: Context) -> BuiltParts:
     if closed:
         raise _gates(closed)
     if not context.dry:
-        _sweep_downloads(context, {place.folder.name for place in places} | {part.key[:16] for part in every})
+        _sweep_downloads(context, {part.key[:16] for part in every})
     return BuiltParts(
         records=tuple(item.record for item in built),
         done=sum(item.done for item in built),

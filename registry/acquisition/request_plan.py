@@ -20,12 +20,13 @@ from medshard.registry.schema import RemoteSource, Source
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedFile:
-    """address: where it will be asked for; None until the host has told."""
+    """address: where it will be asked for; None until the host has told. rounded_size: where only that is stated."""
 
     name: str
     size: int | None
     checksum: str | None
     address: str | None
+    rounded_size: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +123,13 @@ def _named(source: Source) -> tuple[PlannedFile, ...]:
     if not isinstance(source, RemoteSource):
         return ()
     return tuple(
-        PlannedFile(name=file.name, size=file.size, checksum=file.checksum, address=file_address(source, file))
+        PlannedFile(
+            name=file.name,
+            size=file.size,
+            checksum=file.checksum,
+            address=file_address(source, file),
+            rounded_size=file.rounded_size,
+        )
         for file in source.files
     )
 

@@ -8,7 +8,7 @@ where no other source would have to share it.
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -116,14 +116,16 @@ def _look_for(
     ready = [file for file in present if not file.is_unfinished]
     shared = _shares_a_name(entry, source)
     found = _matches(expected, [file for file in ready if not shared or _place(file, folders) < len(folders)], folders)
-    drafts = {file.name: _draft(file, found.get(file.name), present) for file in expected}
+    matched = {file.path for file in found.values()}
+    begun = [file for file in present if file.is_unfinished]
+    drafts = {file.name: _draft(file, found.get(file.name), begun) for file in expected}
     growing = {name: draft for name, draft in drafts.items() if draft is not None}
     return InboxState(
         where=f"{entry.id}/{own}",
         folder=own if shared else "",
         files=tuple(FoundFile(expected=file, path=found[file.name].path) for file in expected if file.name in found),
         missing=tuple(file.name for file in expected if file.name not in found),
-        unknown=tuple(_unknown(entry, [file for file in ready if file not in found.values()])),
+        unknown=tuple(_unknown(entry, [file for file in ready if file.path not in matched])),
         still_growing=tuple(growing),
         drafts=tuple(growing.values()),
     )
@@ -186,14 +188,18 @@ def _matches(
     """Name -> its file. The last part of a name is enough, where it is the only one of that name."""
     last_parts = Counter(parts_of_name(file.name)[-1] for file in expected)
     found: dict[str, PresentFile] = {}
-    free = list(present)
+    free: dict[str, list[PresentFile]] = defaultdict(list)
+    for file in present:
+        for last in {file.parts[-1], copied_name(file.parts[-1])}:
+            free[last].append(file)
     # The longest names first: a short one may be the end of a long one.
     for wanted in sorted(expected, key=lambda file: -len(parts_of_name(file.name))):
         name = parts_of_name(wanted.name)
-        match = _match(wanted, name[-1:] if last_parts[name[-1]] == 1 else name, free, folders)
+        match = _match(wanted, name[-1:] if last_parts[name[-1]] == 1 else name, free[name[-1]], folders)
         if match is not None:
             found[wanted.name] = match
-            free.remove(match)
+            for last in {match.parts[-1], copied_name(match.parts[-1])}:
+                free[last].remove(match)
     return found
 
 
@@ -217,18 +223,18 @@ def _place(file: PresentFile, folders: tuple[str, ...]) -> int:
     return next(inside, len(folders))
 
 
-def _draft(wanted: ExpectedFile, file: PresentFile | None, present: list[PresentFile]) -> str | None:
+def _draft(wanted: ExpectedFile, file: PresentFile | None, begun: list[PresentFile]) -> str | None:
     """What a file that is still being written is called for now; None when it is not."""
     if file is None:
-        return _unfinished(wanted.name, present)
+        return _unfinished(wanted.name, begun)
     if wanted.size is not None and file.size == wanted.size:
         return None
-    return _unfinished(file.name, present) or (file.name if file.is_young else None)
+    return _unfinished(file.name, begun) or (file.name if file.is_young else None)
 
 
-def _unfinished(name: str, present: list[PresentFile]) -> str | None:
+def _unfinished(name: str, begun: list[PresentFile]) -> str | None:
     last = parts_of_name(name)[-1]
-    drafts = (file for file in present if file.is_unfinished and file.parts[-1].lstrip(".").startswith(last))
+    drafts = (file for file in begun if file.parts[-1].lstrip(".").startswith(last))
     return next((file.name for file in drafts), None)
 
 
