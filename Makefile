@@ -54,6 +54,8 @@ format: install
 bench: install
 	$(BIN)/python benchmarks/patch_reads.py
 	$(BIN)/python benchmarks/catalog_load.py
+	$(BIN)/python benchmarks/download.py
+	$(BIN)/python benchmarks/unpack.py
 
 soak: install
 	$(BIN)/python -m pytest -q -s -m soak --timeout 7200 $(PYTEST_ARGS)
