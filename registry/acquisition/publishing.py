@@ -88,7 +88,7 @@ def _archive_facts(pieces: Iterable[Piece]) -> Iterator[dict[str, Any]]:
 
 
 def _keep(place: Workplace, piece: Piece) -> None:
-    """Publish the volumes of an archive, unless they are to be discarded or came out of the store themselves."""
+    """Publish the volumes of an archive, unless they are to be discarded."""
     for file in _packed(piece):
         if file.path.is_file() and not place.options.discard_archives:
             with place.store.scratch() as scratch:

@@ -9,6 +9,7 @@ from made_entries import made_entry
 
 from medshard.errors import AcquisitionError
 from medshard.registry.acquisition.gates.use import Use, require_use
+from medshard.registry.schema import Entry
 
 
 def licensed(**licence: Any) -> Any:
@@ -23,14 +24,22 @@ def refusal(**licence: Any) -> AcquisitionError:
     return caught.value
 
 
+def refuses(entry: Entry, use: Use) -> bool:
+    try:
+        require_use(entry, use)
+    except AcquisitionError:
+        return True
+    return False
+
+
 @pytest.mark.parametrize("licence", ["CC-BY-NC-4.0", "CC0-1.0", "LicenseRef-unknown"])
 def test_research_is_let_through(licence: str) -> None:
-    require_use(licensed(id=licence), Use.RESEARCH)
+    assert not refuses(licensed(id=licence), Use.RESEARCH)
 
 
 @pytest.mark.parametrize("confidence", ["verified", "unstated"])
 def test_commercial_use_is_let_through_where_it_is_allowed(confidence: str) -> None:
-    require_use(licensed(id="CC-BY-4.0", confidence=confidence), Use.COMMERCIAL)
+    assert not refuses(licensed(id="CC-BY-4.0", confidence=confidence), Use.COMMERCIAL)
 
 
 def test_a_forbidden_use_names_the_clause() -> None:
