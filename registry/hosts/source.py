@@ -12,6 +12,23 @@ from medshard.registry.schema.model import Checksum, Model, Text, WebAddress
 
 Archive = Literal["zip", "tar", "tar.gz", "tar.bz2", "tar.xz", "tar.zst", "gz", "bz2", "xz", "zst", "rar", "7z", "none"]
 
+# What a name ends in, the longest first. Single files such as `.nii.gz` are no archives unless somebody says so.
+ARCHIVE_SUFFIXES: tuple[tuple[str, Archive], ...] = (
+    (".tar.gz", "tar.gz"),
+    (".tgz", "tar.gz"),
+    (".tar.bz2", "tar.bz2"),
+    (".tbz2", "tar.bz2"),
+    (".tbz", "tar.bz2"),
+    (".tar.xz", "tar.xz"),
+    (".txz", "tar.xz"),
+    (".tar.zst", "tar.zst"),
+    (".tzst", "tar.zst"),
+    (".tar", "tar"),
+    (".zip", "zip"),
+    (".rar", "rar"),
+    (".7z", "7z"),
+)
+
 # Keys that only name a resource, such as Google Drive's `resourcekey`, are no secrets.
 _SECRET = re.compile(r"token|signature|^sig$|secret|passw|credential|^(api_?|access_?)?key$", re.IGNORECASE)
 

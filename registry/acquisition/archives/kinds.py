@@ -11,27 +11,12 @@ from pathlib import Path
 from medshard.registry.acquisition.archives.blocks import Bytes, unzstd
 from medshard.registry.acquisition.archives.faults import Origin, encrypted_otherwise, other_kind, shown
 from medshard.registry.acquisition.archives.volumes import ReadAt, Volumes, volumes_of, whole_name
-from medshard.registry.hosts.source import Archive
+from medshard.registry.hosts.source import ARCHIVE_SUFFIXES, Archive
 
 HEAD_BYTES = 1 << 16
 PACKED_HEAD_BYTES = 2 << 20  # bzip2 gives nothing before a whole block, of up to 900 kB
 _TAR_AT = 257
 _RECORD_BYTES = 512
-_SUFFIXES: tuple[tuple[str, Archive], ...] = (
-    (".tar.gz", "tar.gz"),
-    (".tgz", "tar.gz"),
-    (".tar.bz2", "tar.bz2"),
-    (".tbz2", "tar.bz2"),
-    (".tbz", "tar.bz2"),
-    (".tar.xz", "tar.xz"),
-    (".txz", "tar.xz"),
-    (".tar.zst", "tar.zst"),
-    (".tzst", "tar.zst"),
-    (".tar", "tar"),
-    (".zip", "zip"),
-    (".rar", "rar"),
-    (".7z", "7z"),
-)
 _MAGIC: tuple[tuple[bytes, Archive], ...] = (
     (b"PK\x03\x04", "zip"),
     (b"PK\x05\x06", "zip"),
@@ -81,7 +66,7 @@ def archive_kind(path: Path | Sequence[Path], stated: Archive | None = None, *, 
 def named_kind(name: str) -> Archive | None:
     """The kind that a name ends in; the number of a part counts for nothing. Singles such as `.nii.gz` have none."""
     lower = whole_name(name).lower()
-    return next((kind for suffix, kind in _SUFFIXES if lower.endswith(suffix)), None)
+    return next((kind for suffix, kind in ARCHIVE_SUFFIXES if lower.endswith(suffix)), None)
 
 
 def is_archive(path: Path) -> bool:

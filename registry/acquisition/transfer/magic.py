@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from medshard.registry.hosts.source import Archive
+from medshard.registry.hosts.source import ARCHIVE_SUFFIXES, Archive
 
 HEAD_BYTES = 512  # enough for the mark of a tar, which stands at byte 257
 
@@ -18,11 +18,7 @@ _MARKS: tuple[tuple[bytes, str], ...] = (
     (b"Rar!\x1a\x07", "rar"),
     (b"7z\xbc\xaf\x27\x1c", "7z"),
 )
-_SUFFIXES: tuple[tuple[str, Archive], ...] = (
-    (".tar.gz", "tar.gz"), (".tgz", "tar.gz"), (".tar.bz2", "tar.bz2"), (".tbz2", "tar.bz2"), (".tar.xz", "tar.xz"),
-    (".txz", "tar.xz"), (".tar.zst", "tar.zst"), (".tar", "tar"), (".zip", "zip"), (".gz", "gz"), (".bz2", "bz2"),
-    (".xz", "xz"), (".zst", "zst"), (".rar", "rar"), (".7z", "7z"),
-)  # fmt: skip
+_SINGLES: tuple[tuple[str, Archive], ...] = ((".gz", "gz"), (".bz2", "bz2"), (".xz", "xz"), (".zst", "zst"))
 
 
 def mark_of(head: bytes) -> str | None:
@@ -36,7 +32,7 @@ def expected_archive(name: str, stated: Archive | None) -> Archive | None:
     """How a file should be packed: as stated, otherwise as its name says; None when it is no archive."""
     if stated is not None:
         return stated if stated != "none" else None
-    return next((kind for suffix, kind in _SUFFIXES if name.lower().endswith(suffix)), None)
+    return next((kind for suffix, kind in (*ARCHIVE_SUFFIXES, *_SINGLES) if name.lower().endswith(suffix)), None)
 
 
 def is_marked_as(head: bytes, archive: Archive | None) -> bool:
