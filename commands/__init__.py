@@ -1,8 +1,9 @@
-"""The commands about the catalog, by what a person wants; `cli.py` has those that build and train."""
+"""The commands about the catalog and files at hand, by what a person wants; `cli.py` has those that build and train."""
 
 from medshard.commands.acquiring import attest, sources
 from medshard.commands.asking import audit_paper, labels, list_entries, overlaps, show
 from medshard.commands.contributing import card, check, export, format_command, schema, site
+from medshard.commands.converting import convert
 from medshard.commands.planning import criteria, plan_capacity
 
 CATALOG_COMMANDS = (
@@ -15,6 +16,7 @@ CATALOG_COMMANDS = (
     criteria,
     sources,
     attest,
+    convert,
     check,
     format_command,
     schema,

@@ -1,53 +1,49 @@
 """`Volume` <-> canonical Zarr: a Zarr v3 group with OME-Zarr 0.5 metadata.
 
     zarr.json                     attributes "medshard": format_version, entry, case, patient, names in order
-    images/<name>/                OME-Zarr multiscales group; "medshard": affine, rescale, modality, ...
-    images/<name>/0               the array (c, z, y, x) or (t, c, z, y, x), in its own dtype
+    images/<name>/                OME-Zarr multiscales group; "medshard": affine, rescale, modality, leading axis, ...
+    images/<name>/0               the array (c, z, y, x) or (t, c, z, y, x), in its own dtype; 1, 2, ... smaller copies
     labels/<layer>/, labels/<layer>/0   likewise, with OME image-label metadata
     meshes/<name>/vertices, faces
 
-OME-Zarr 0.5 has a scale and a translation per axis. A plain OME reader therefore sees voxel size and the position of
-the first voxel along Superior, Anterior and Right, which is exact for an axis-aligned volume in canonical orientation;
-rotation, shear and flips of other volumes, the rescale and its unit, and which concepts were examined stand in our
-attributes alone. Volumes are stored as given; `geometry.canonical_volume` comes first.
+What OME-Zarr has no place for stands in our attributes alone: rotation, shear and flips, the rescale and its unit, what
+the leading axis counts, which concepts were examined. Volumes are stored as given, views and spooled arrays without a
+copy; `geometry.canonical_volume` comes first. Smaller copies are made on request (`pyramid`); they are not read back.
 
 Equal volumes become equal bytes. An array is one file (a Zarr shard) and its `zarr.json`.
 """
 
 from __future__ import annotations
 
-import colorsys
 import re
-from collections.abc import Iterable
-from dataclasses import asdict
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
-from zarr.codecs import BloscCodec
 from zarr.storage import LocalStore
 
-from medshard.converters.volume import Affine, Array, Image, LabelLayer, Mesh, Rescale, Volume, spacing_of
-from medshard.errors import CaseError
-from medshard.registry.store.objects import check_format_version
+from medshard.converters.ome_metadata import OME_VERSION, image_label, multiscale
+from medshard.converters.pyramid import Level, Reduction, halved, pyramid_plan
+from medshard.converters.spooling import IN_MEMORY, Spool, is_spooled
+from medshard.converters.volume import Array, Image, LabelLayer, LeadingAxis, Mesh, Rescale, Volume, spacing_of
+from medshard.converters.zarr_nodes import Shuffle, table_form, voxel_form, write_array, write_group
+from medshard.errors import CaseError, StoreError
 
-FORMAT_VERSION = 1
-OME_VERSION = "0.5"
-
-# (z, y, x) of what is decoded at once.
-INNER_CHUNK = (64, 128, 128)
-# Bit shuffle, measured on lung1 (CT, int16, 25 MB) and brain1 (MR, int16, 3.3 MB) of pyradiomics 3.0.1, in MB: zstd
-# alone 12.1 and 2.01; blosc byte shuffle 10.7 and 1.70; blosc bit shuffle 10.4 and 1.68, and it was the fastest.
-COMPRESSOR = BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle")
+# 2: leading axis, acquisition attributes, further concepts, ignored values, colours; one shard for every array.
+FORMAT_VERSION = 2
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
-def write_volume(volume: Volume, folder: Path) -> None:
+def write_volume(volume: Volume, folder: Path, *, pyramid_levels: int = 0, threads: int | None = None) -> None:
     """Write a case into a new folder.
 
-    Raises CaseError[canonical.bad_name] for a name that is no file name; FileExistsError when the folder is not empty.
+    pyramid_levels: how many smaller copies each image and label layer gets at most.
+    threads: how many compress; None for every available core. The bytes do not depend on it.
+    Raises CaseError[canonical.bad_name] for a name that is no file name, [canonical.not_finite] for numbers that JSON
+    does not have; FileExistsError when the folder is not empty.
     """
     _check_names(volume)
     if folder.exists() and any(folder.iterdir()):
@@ -61,19 +57,19 @@ def write_volume(volume: Volume, folder: Path) -> None:
         "labels": list(volume.labels),
         "meshes": list(volume.meshes),
     }
-    root = zarr.create_group(LocalStore(folder), zarr_format=3, attributes={"medshard": case})
-    images = root.create_group("images")
+    write_group(folder, {"medshard": case})
+    write_group(folder / "images")
     for name, image in volume.images.items():
-        _write_image(images, name, image)
+        _write_image(folder / "images", name, image, levels=pyramid_levels, threads=threads)
     if volume.labels:
-        ome = {"version": OME_VERSION, "labels": list(volume.labels)}
-        labels = root.create_group("labels", attributes={"ome": ome})
-        for name, layer in volume.labels.items():
-            _write_layer(labels, name, layer)
+        write_group(folder / "labels", {"ome": {"version": OME_VERSION, "labels": list(volume.labels)}})
+    for name, layer in volume.labels.items():
+        source = _image_on_grid(volume, layer)
+        _write_layer(folder / "labels", name, layer, source=source, levels=pyramid_levels, threads=threads)
     if volume.meshes:
-        meshes = root.create_group("meshes")
-        for name, mesh in volume.meshes.items():
-            _write_mesh(meshes, name, mesh)
+        write_group(folder / "meshes")
+    for name, mesh in volume.meshes.items():
+        _write_mesh(folder / "meshes" / name, mesh, threads=threads)
 
 
 def read_volume(folder: Path) -> Volume:
@@ -100,21 +96,26 @@ def read_volume_layer(folder: Path, name: str) -> LabelLayer:
     return _read_layer(_open(folder)[f"labels/{name}"])
 
 
-def _write_image(parent: Any, name: str, image: Image) -> None:
+def _write_image(parent: Path, name: str, image: Image, *, levels: int, threads: int | None) -> None:
+    leading = image.leading
     facts = {
         "affine": image.affine.tolist(),
-        "rescale": asdict(image.rescale),
+        "rescale": _rescale_document(image.rescale),
         "modality": image.modality,
         "sequence": image.sequence,
         "trusted_geometry": image.trusted_geometry,
+        "leading": None if leading is None else {"kind": leading.kind, "values": _listed(leading.values)},
+        "attributes": dict(sorted(image.attributes.items())),
     }
-    ome = {"version": OME_VERSION, "multiscales": [_multiscale(name, image.array, image.affine)]}
-    group = parent.create_group(name, attributes={"ome": ome, "medshard": facts})
-    _write_array(group, "0", image.array, _axis_names(image.array))
+    plan = pyramid_plan(image.shape, image.spacing_mm, levels, keep_z=image.rescale.per_slice)
+    scales = multiscale(name, image.affine, dimensions=image.array.ndim, levels=plan, leading=leading)
+    write_group(parent / name, {"ome": {"version": OME_VERSION, "multiscales": [scales]}, "medshard": facts})
+    _write_levels(parent / name, image.array, plan, reduction="mean", shuffle="bitshuffle", threads=threads)
 
 
 def _read_image(group: Any) -> Image:
     facts = _medshard(group)
+    leading = facts["leading"]
     return Image(
         array=group["0"][...],
         affine=np.array(facts["affine"], np.float64),
@@ -122,24 +123,37 @@ def _read_image(group: Any) -> Image:
         modality=facts["modality"],
         sequence=facts["sequence"],
         trusted_geometry=facts["trusted_geometry"],
+        leading=None if leading is None else LeadingAxis(kind=leading["kind"], values=_tupled(leading["values"])),
+        attributes={
+            name: tuple(value) if isinstance(value, list) else value for name, value in facts["attributes"].items()
+        },
     )
 
 
-def _write_layer(parent: Any, name: str, layer: LabelLayer) -> None:
+def _write_layer(
+    parent: Path, name: str, layer: LabelLayer, *, source: str | None, levels: int, threads: int | None
+) -> None:
     facts = {
         "affine": layer.affine.tolist(),
-        "rescale": asdict(layer.rescale),
+        "rescale": _rescale_document(layer.rescale),
         "kind": layer.kind,
         "classes": {str(value): concept for value, concept in sorted(layer.classes.items())},
         "examined": list(layer.examined),
         "rater": layer.rater,
+        "also": {str(value): list(concepts) for value, concepts in sorted(layer.also.items())},
+        "ignore": list(layer.ignore),
+        "colours": {str(value): colour for value, colour in sorted(layer.colours.items())},
     }
-    ome: dict[str, Any] = {"version": OME_VERSION, "multiscales": [_multiscale(name, layer.array, layer.affine)]}
-    if layer.kind != "soft":
-        # OME image-label is for arrays of integers whose values name objects; a soft layer is an image to it.
-        ome["image-label"] = _image_label(layer)
-    group = parent.create_group(name, attributes={"ome": ome, "medshard": facts})
-    _write_array(group, "0", layer.array, _axis_names(layer.array))
+    soft = layer.kind == "soft"
+    reduction: Reduction = "mean" if soft else "mode"
+    plan = pyramid_plan(layer.shape, spacing_of(layer.affine), levels, keep_z=layer.rescale.per_slice)
+    scales = multiscale(name, layer.affine, dimensions=layer.array.ndim, levels=plan, reduction=reduction)
+    # OME image-label is for arrays of integers whose values name objects; a soft layer is an image to it.
+    named = {} if soft else {"image-label": image_label(layer, source)}
+    ome = {"version": OME_VERSION, "multiscales": [scales], **named}
+    write_group(parent / name, {"ome": ome, "medshard": facts})
+    shuffle: Shuffle = "bitshuffle" if soft else "shuffle"
+    _write_levels(parent / name, layer.array, plan, reduction=reduction, shuffle=shuffle, threads=threads)
 
 
 def _read_layer(group: Any) -> LabelLayer:
@@ -152,83 +166,88 @@ def _read_layer(group: Any) -> LabelLayer:
         examined=tuple(facts["examined"]),
         rater=facts["rater"],
         rescale=_rescale(facts["rescale"]),
+        also={int(value): tuple(concepts) for value, concepts in facts["also"].items()},
+        ignore=tuple(facts["ignore"]),
+        colours={int(value): colour for value, colour in facts["colours"].items()},
     )
 
 
-def _write_mesh(parent: Any, name: str, mesh: Mesh) -> None:
-    group = parent.create_group(name, attributes={"medshard": {"unit": mesh.unit}})
-    _write_array(group, "vertices", mesh.vertices, ("vertex", "xyz"))
-    _write_array(group, "faces", mesh.faces, ("face", "corner"))
+def _write_levels(
+    folder: Path, array: Array, plan: Sequence[Level], *, reduction: Reduction, shuffle: Shuffle, threads: int | None
+) -> None:
+    """The array and its smaller copies, of which those of a spooled array are spooled too."""
+    write_array(folder / "0", array, voxel_form(array, shuffle), threads=threads)
+    spool = Spool(folder=folder) if is_spooled(array) else IN_MEMORY
+    for number, level in enumerate(plan, start=1):
+        array = halved(array, level.halved, reduction, spool)
+        write_array(folder / str(number), array, voxel_form(array, shuffle), threads=threads)
+
+
+def _write_mesh(folder: Path, mesh: Mesh, *, threads: int | None) -> None:
+    write_group(folder, {"medshard": {"unit": mesh.unit}})
+    for name, table, axes in (
+        ("vertices", mesh.vertices, ("vertex", "xyz")),
+        ("faces", mesh.faces, ("face", "corner")),
+    ):
+        write_array(folder / name, table, table_form(table, axes), threads=threads)
 
 
 def _read_mesh(group: Any) -> Mesh:
     return Mesh(vertices=group["vertices"][...], faces=group["faces"][...], unit=_medshard(group)["unit"])
 
 
-def _write_array(group: Any, name: str, array: Array, axes: tuple[str, ...]) -> None:
-    """One array, as one Zarr shard where it has more than one chunk. Empty chunks (all zero) take no space."""
-    chunks, shards = chunk_shapes(array.shape, spatial="z" in axes)
-    stored = group.create_array(
-        name,
-        shape=array.shape,
-        dtype=array.dtype,
-        chunks=chunks,
-        shards=shards,
-        compressors=COMPRESSOR,
-        fill_value=0,
-        dimension_names=axes,
-    )
-    stored[...] = array
+def _image_on_grid(volume: Volume, layer: LabelLayer) -> str | None:
+    """Path from a layer's folder to the first image on its grid."""
+    for name, image in volume.images.items():
+        if image.shape == layer.shape and np.array_equal(image.affine, layer.affine):
+            return f"../../images/{name}"
+    return None
 
 
-def chunk_shapes(shape: tuple[int, ...], *, spatial: bool) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
-    """Inner chunks and the shard of an array; the shard is None where one chunk holds everything."""
-    wanted = (1,) * (len(shape) - 3) + INNER_CHUNK if spatial else shape
-    chunks = tuple(max(1, min(side, n)) for side, n in zip(wanted, shape, strict=True))
-    shard = tuple(-(-n // side) * side for side, n in zip(chunks, shape, strict=True))
-    return chunks, None if shard == chunks else shard
-
-
-def _multiscale(name: str, array: Array, affine: Affine) -> dict[str, Any]:
-    """OME multiscales metadata of one array at one scale."""
-    leading = array.ndim - 3
-    axes: list[dict[str, str]] = [{"name": "t", "type": "time"}] if leading == 2 else []
-    axes += [{"name": "c", "type": "channel"}]
-    axes += [{"name": axis, "type": "space", "unit": "millimeter"} for axis in "zyx"]
-    # World coordinates in the order Superior, Anterior, Right: what z, y and x are in canonical orientation.
-    first_voxel = [float(affine[row, 3]) for row in (2, 1, 0)]
-    transforms = [
-        {"type": "scale", "scale": [1.0] * leading + list(spacing_of(affine))},
-        {"type": "translation", "translation": [0.0] * leading + first_voxel},
-    ]
-    return {"name": name, "axes": axes, "datasets": [{"path": "0", "coordinateTransformations": transforms}]}
-
-
-def _image_label(layer: LabelLayer) -> dict[str, Any]:
-    values = sorted(layer.classes)
+def _rescale_document(rescale: Rescale) -> dict[str, Any]:
+    """Numbers per slice as a list, or, where they are all equal, as one number and how often it stands there."""
     return {
-        "colors": [{"label-value": value, "rgba": _colour(value)} for value in values],
-        "properties": [{"label-value": value, "concept": layer.classes[value]} for value in values],
+        "slope": _compact(rescale.slope),
+        "intercept": _compact(rescale.intercept),
+        "unit": rescale.unit,
     }
 
 
-def _colour(value: int) -> list[int]:
-    """A colour for a label value; neighbours differ, since steps of the golden ratio spread hues evenly."""
-    red, green, blue = colorsys.hsv_to_rgb(value * 0.618033988749895 % 1.0, 0.75, 0.95)
-    return [round(255 * red), round(255 * green), round(255 * blue), 255]
-
-
-def _axis_names(array: Array) -> tuple[str, ...]:
-    return ("t", "c", "z", "y", "x")[5 - array.ndim :]
-
-
 def _rescale(document: dict[str, Any]) -> Rescale:
-    return Rescale(slope=tuple(document["slope"]), intercept=tuple(document["intercept"]), unit=document["unit"])
+    return Rescale(
+        slope=_expanded(document["slope"]), intercept=_expanded(document["intercept"]), unit=document["unit"]
+    )
+
+
+def _compact(numbers: tuple[float, ...]) -> list[float] | dict[str, float]:
+    if len(numbers) > 1 and len(set(numbers)) == 1:
+        return {"value": numbers[0], "times": len(numbers)}
+    return list(numbers)
+
+
+def _expanded(stored: Any) -> tuple[float, ...]:
+    return (stored["value"],) * stored["times"] if isinstance(stored, dict) else tuple(stored)
+
+
+def _listed(values: tuple[float, ...] | None) -> list[float] | None:
+    return None if values is None else list(values)
+
+
+def _tupled(values: list[float] | None) -> tuple[float, ...] | None:
+    return None if values is None else tuple(values)
 
 
 def _open(folder: Path) -> Any:
     root = zarr.open_group(LocalStore(folder, read_only=True), mode="r", zarr_format=3)
-    check_format_version(_medshard(root), where=str(folder))
+    found = _medshard(root).get("format_version")
+    if found != FORMAT_VERSION:
+        raise StoreError(
+            "store.format_version",
+            where=str(folder),
+            problem="the case was written in another version of the format",
+            details={"expected": FORMAT_VERSION, "found": found},
+            action="Build the entry's volumes again, or install the medshard that wrote them.",
+        )
     return root
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from medshard.converters.geometry import compare_grids
+from medshard.converters.grid_verdict import compare_grids
 from medshard.converters.label_resampling import Box, Labels, class_boxes, resample_labels, voxel_counts
 from medshard.converters.resampling import Shape
 from medshard.converters.volume import Affine, Array, Image, LabelLayer, Volume

@@ -1,4 +1,4 @@
-"""Affines, the canonical orientation, and the verdict on two grids.
+"""Affines and the canonical orientation.
 
 An affine is `(4, 4)` float64 and maps the array index `(z, y, x, 1)` to RAS+ millimetres (x to the patient's Right,
 y to Anterior, z to Superior). Everything here permutes and flips axes; nothing interpolates.
@@ -7,9 +7,8 @@ y to Anterior, z to Superior). Everything here permutes and flips axes; nothing 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import permutations, product
-from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,28 +20,6 @@ LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 # World axis that array axis z, y, x runs along in canonical orientation: Superior, Anterior, Right.
 CANONICAL_WORLD_AXES = (2, 1, 0)
-
-# Largest distance between corresponding corners, in voxels: below SAME_VOXELS two grids are one. Below ROUNDING_VOXELS
-# the difference is how a header was written: a spacing of 0.703125 mm with four decimals moves the far corner of 512
-# columns by 0.018 voxel, while the smallest real fault, half a voxel of pixel-corner convention, is 25 times the limit.
-SAME_VOXELS = 1e-4
-ROUNDING_VOXELS = 0.02
-
-VerdictKind = Literal["same", "rounding", "header_only", "flip", "shift", "mismatch"]
-
-
-class Grid(Protocol):
-    """What a header knows of an image and the image itself both have: enough to compare grids."""
-
-    @property
-    def shape(self) -> tuple[int, int, int]: ...
-
-    @property
-    def affine(self) -> Affine: ...
-
-    @property
-    def trusted_geometry(self) -> bool: ...
-
 
 # Sums of cosines closer than this are a tie, and a tie leaves the axes in the order they have.
 TIE = 1e-6
@@ -69,22 +46,6 @@ ALL_ORIENTATIONS = tuple(
     for axes in permutations(range(3))
     for flips in product((False, True), repeat=3)
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class GridVerdict:
-    """How grid b lies relative to grid a.
-
-    kind: `same`; `rounding`, a difference of at most ROUNDING_VOXELS; `flip`, the same grid with its axes permuted or
-        flipped; `shift`, equal shape, spacing and orientation with another origin; `header_only`, equal shape with
-        affines that nothing explains; `mismatch`, anything else.
-    evidence: one sentence.
-    orientation: what turns b into a; the identity unless the kind is `flip`.
-    """
-
-    kind: VerdictKind
-    evidence: str
-    orientation: Orientation = field(default_factory=Orientation)
 
 
 def affine_from_itk(origin: Sequence[float], spacing: Sequence[float], direction: Sequence[float]) -> Affine:
@@ -164,15 +125,14 @@ def canonical_orientation(affine: Affine) -> Orientation:
 def reorient(array: Array, affine: Affine, orientation: Orientation) -> tuple[Array, Affine]:
     """Permute and flip the last three axes of `(..., z, y, x)`; every voxel keeps its world position.
 
-    Returns a C-ordered array (the same one when nothing changes) and its affine.
+    Returns a view of the array (itself when nothing changes), and its affine.
     """
     if orientation.is_identity:
-        return np.ascontiguousarray(array), affine.copy()
+        return array, affine.copy()
     leading = array.ndim - 3
     moved = array.transpose(*range(leading), *(leading + axis for axis in orientation.axes))
     backwards = tuple(leading + new for new, flip in enumerate(orientation.flipped) if flip)
-    turned = np.ascontiguousarray(np.flip(moved, axis=backwards))
-    return turned, reorient_affine(affine, array.shape[-3:], orientation)
+    return np.flip(moved, axis=backwards), reorient_affine(affine, array.shape[-3:], orientation)
 
 
 def reorient_affine(affine: Affine, shape: Sequence[int], orientation: Orientation) -> Affine:
@@ -242,83 +202,6 @@ def canonical_volume(volume: Volume) -> Volume:
     return replace(volume, images=images, labels=labels)
 
 
-def compare_grids(shape_a: Sequence[int], affine_a: Affine, shape_b: Sequence[int], affine_b: Affine) -> GridVerdict:
-    """Compare two voxel grids, each a shape (z, y, x) and an affine. Distances are in voxels of a."""
-    if tuple(shape_a) == tuple(shape_b):
-        distance = _corner_distance(shape_a, affine_a, affine_b)
-        if distance <= SAME_VOXELS:
-            return GridVerdict(kind="same", evidence="the grids are equal")
-        if distance <= ROUNDING_VOXELS:
-            return GridVerdict(kind="rounding", evidence=f"the corners differ by at most {distance:.4f} voxel")
-    for orientation in ALL_ORIENTATIONS[1:]:
-        if tuple(shape_b[axis] for axis in orientation.axes) != tuple(shape_a):
-            continue
-        turned = reorient_affine(affine_b, shape_b, orientation)
-        if _corner_distance(shape_a, affine_a, turned) <= ROUNDING_VOXELS:
-            evidence = f"equal after reordering the axes: {_describe(orientation)}"
-            return GridVerdict(kind="flip", evidence=evidence, orientation=orientation)
-    if tuple(shape_a) != tuple(shape_b):
-        evidence = f"shape {_by_x(shape_b)} is not {_by_x(shape_a)}, and no reordering of axes makes the grids equal"
-        return GridVerdict(kind="mismatch", evidence=evidence)
-    shift_mm = affine_b[:3, 3] - affine_a[:3, 3]
-    moved_back = affine_b.copy()
-    moved_back[:3, 3] = affine_a[:3, 3]
-    if _corner_distance(shape_a, affine_a, moved_back) <= ROUNDING_VOXELS:
-        shift = np.linalg.solve(affine_a[:3, :3], shift_mm)
-        evidence = (
-            f"the origin is {np.linalg.norm(shift_mm):.3f} mm away "
-            f"({shift[2]:+.2f}, {shift[1]:+.2f}, {shift[0]:+.2f} voxels along x, y, z)"
-        )
-        return GridVerdict(kind="shift", evidence=evidence)
-    distance = _corner_distance(shape_a, affine_a, affine_b)
-    evidence = f"the shapes are equal, yet the corners are up to {distance:.2f} voxels apart"
-    return GridVerdict(kind="header_only", evidence=evidence)
-
-
-def match_label_to_image(
-    image: Grid,
-    layer: LabelLayer,
-    *,
-    where: str,
-    trusted_geometry: bool = True,
-    repair_header: bool = False,
-) -> tuple[LabelLayer, str | None]:
-    """Bring a label layer onto its image's grid where that is provable, and say so.
-
-    trusted_geometry: False when the label's file states no geometry (a PNG). Where either side states none, an equal
-        shape is all that can be asked, and the label takes the image's affine.
-    repair_header: True when the entry declares under `known_defects` that its labels carry a wrong header over the
-        right array; then `header_only` takes the image's affine too.
-    Returns the layer, on the image's grid, and a warning when something was repaired.
-    Raises CaseError[geometry.mismatch | geometry.shift | geometry.header_only].
-    """
-    if not (image.trusted_geometry and trusted_geometry) and image.shape == layer.shape:
-        return replace(layer, affine=image.affine.copy()), None
-    verdict = compare_grids(image.shape, image.affine, layer.shape, layer.affine)
-    if verdict.kind == "same":
-        return layer, None
-    if verdict.kind == "rounding":
-        return replace(layer, affine=image.affine.copy()), f"label header adopted from the image: {verdict.evidence}"
-    if verdict.kind == "flip":
-        turned = reorient_layer(layer, verdict.orientation, where=where)
-        return replace(turned, affine=image.affine.copy()), f"label reordered to the image's grid: {verdict.evidence}"
-    if verdict.kind == "header_only" and repair_header:
-        warning = f"label header replaced by the image's, a known defect of the entry: {verdict.evidence}"
-        return replace(layer, affine=image.affine.copy()), warning
-    code = f"geometry.{verdict.kind}"
-    raise CaseError(
-        code,
-        where=where,
-        problem="image and mask lie on different grids",
-        details={
-            "image": describe_grid(image.shape, image.affine),
-            "mask": describe_grid(layer.shape, layer.affine),
-            "evidence": verdict.evidence,
-        },
-        action="The case is excluded. Repair the source, or list the case under `known_defects` in the catalog.",
-    )
-
-
 def describe_grid(shape: Sequence[int], affine: Affine) -> str:
     """A grid in words, x first as headers print it: `512x512x104, spacing 0.78x0.78x3 mm, origin (..) RAS mm`."""
     spacing = "x".join(f"{step:.4g}" for step in reversed(spacing_of(affine)))
@@ -341,13 +224,6 @@ def check_affine(affine: Affine, *, where: str, file: str) -> None:
     )
 
 
-def _corner_distance(shape: Sequence[int], affine_a: Affine, affine_b: Affine) -> float:
-    """Largest distance, in voxels of a along any axis, between the places of one corner voxel in a and in b."""
-    corners = np.array([(*corner, 1.0) for corner in product(*((0.0, n - 1.0) for n in shape))])
-    apart_mm = (corners @ (affine_b - affine_a).T)[:, :3]
-    return float(np.abs(np.linalg.solve(affine_a[:3, :3], apart_mm.T)).max())
-
-
 def _axis_codes(affine: Affine) -> str:
     """The directions that x, y and z run to, such as `LPS`."""
     orientation = canonical_orientation(affine)
@@ -355,12 +231,6 @@ def _axis_codes(affine: Affine) -> str:
     for target, (axis, flip) in enumerate(zip(orientation.axes, orientation.flipped, strict=True)):
         codes[axis] = ("SI", "AP", "RL")[target][flip]
     return "".join(reversed(codes))
-
-
-def _describe(orientation: Orientation) -> str:
-    order = ", ".join("zyx"[axis] for axis in orientation.axes)
-    flipped = ", ".join("zyx"[new] for new in range(3) if orientation.flipped[new])
-    return f"(z, y, x) taken from ({order})" + (f", then {flipped} flipped" if flipped else "")
 
 
 def _by_x(shape: Sequence[int]) -> str:

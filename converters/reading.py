@@ -4,12 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 
-from medshard.converters.formats import dicom, mesh, metaimage, nifti, nrrd, raster
+from medshard.converters.annotations import dicom_seg, outline_files, rtstruct, slicer_segments
+from medshard.converters.annotations.annotation_format import AnnotationFormat
+from medshard.converters.annotations.segments import OutlineSet, SegmentedImage
+from medshard.converters.formats import (
+    analyze,
+    dicom,
+    matlab,
+    mesh,
+    metaimage,
+    nifti,
+    nrrd,
+    numpy_arrays,
+    raster,
+    vtk,
+)
 from medshard.converters.formats.faults import bad_file_errors
-from medshard.converters.formats.format import Files, Format, Header, first_bytes
+from medshard.converters.formats.format import ANY, Files, Format, Header, Request, first_bytes
 from medshard.converters.geometry import check_affine
 from medshard.converters.volume import Affine, Image, Mesh
 from medshard.errors import CaseError
@@ -20,8 +35,21 @@ FORMATS: tuple[Format, ...] = (
     nifti.FORMAT,
     nrrd.FORMAT,
     raster.FORMAT,
+    numpy_arrays.FORMAT,
+    matlab.FORMAT,
+    analyze.FORMAT,
+    vtk.IMAGE_FORMAT,
+    vtk.MESH_FORMAT,
     metaimage.FORMAT,
     mesh.FORMAT,
+)
+
+# Asked first where an annotation is read: they say themselves what they hold.
+ANNOTATION_FORMATS: tuple[AnnotationFormat, ...] = (
+    dicom_seg.FORMAT,
+    rtstruct.FORMAT,
+    slicer_segments.FORMAT,
+    *outline_files.FORMATS,
 )
 
 
@@ -31,6 +59,101 @@ def identify(files: Files, where: str) -> Format:
     where: `entry/case`, for messages.
     Raises CaseError[read.no_files | read.truncated (an empty file) | read.unknown_format].
     """
+    _refuse_no_files(files, where)
+    found = next((candidate for candidate in FORMATS if candidate.sniff(files)), None)
+    if found is not None and found is not dicom.FORMAT:
+        _refuse_second_image(files, where)
+    if found is None:
+        known = ", ".join(suffix for candidate in FORMATS for suffix in candidate.suffixes if suffix)
+        raise CaseError(
+            "read.unknown_format",
+            where=where,
+            problem="the content of the file is of no format that medshard reads",
+            details={
+                "file": files[0].name,
+                "files": len(files),
+                "begins with": _beginning(files[0]),
+                "read": known,
+            },
+            action="The case is excluded. Correct the entry's layout, or convert the file.",
+        )
+    return found
+
+
+def read_header(files: Files, *, where: str, request: Request = ANY) -> Header:
+    """What the files of one image or mesh state; voxels are not decoded where the format allows.
+
+    Raises CaseError as `identify` does, and [read.unreadable | read.truncated | read.unsupported | read.missing_part |
+    geometry.singular | dicom.*].
+    """
+    found = identify(files, where)
+    with _errors_of_case(files, found.name, where):
+        header = found.read_header(files, request)
+    if found.kind == "image":
+        _check_image(header.shape, header.affine, files, where)
+    return header
+
+
+def read_image(files: Files, *, where: str, request: Request = ANY) -> Image:
+    """The voxels of one image, with geometry and rescale. Errors as in `read_header`, and [read.wrong_kind]."""
+    found = identify(files, where)
+    with _errors_of_case(files, found.name, where):
+        image = found.read(files, request)
+    if not isinstance(image, Image):
+        raise _wrong_kind(files, found, where, "image")
+    _check_image(image.shape, image.affine, files, where)
+    return image
+
+
+def read_all_dicom(files: Files, *, where: str, request: Request = ANY) -> list[tuple[Header, Image]]:
+    """Every image of a folder of DICOM files that the request selects. Errors as in `read_image`."""
+    _refuse_no_files(files, where)
+    with _errors_of_case(files, dicom.FORMAT.name, where):
+        return dicom.read_all(files, request)
+
+
+def read_annotation(files: Files, *, where: str, request: Request = ANY) -> Image | SegmentedImage | OutlineSet:
+    """An annotation: segments or outlines where the file names them itself, else the voxels of a mask.
+
+    Errors as in `read_image`.
+    """
+    _refuse_no_files(files, where)
+    named = next((candidate for candidate in ANNOTATION_FORMATS if candidate.sniff(files)), None)
+    if named is None:
+        return read_image(files, where=where, request=request)
+    with _errors_of_case(files, named.name, where):
+        found = named.read(files, request)
+    if isinstance(found, SegmentedImage):
+        _check_image(found.shape, found.affine, files, where)
+    return found
+
+
+def annotation_decoders(files: Files, where: str) -> dict[str, str]:
+    """Library -> version, of everything that decodes an annotation."""
+    named = next((candidate for candidate in ANNOTATION_FORMATS if candidate.sniff(files)), None)
+    return named.decoders() if named else identify(files, where).decoders()
+
+
+def read_mesh(files: Files, *, where: str) -> Mesh:
+    """The surface of one mesh file. Errors as in `read_image`; MissingExtraError without trimesh."""
+    found = identify(files, where)
+    with _errors_of_case(files, found.name, where):
+        surface = found.read(files, ANY)
+    if not isinstance(surface, Mesh):
+        raise _wrong_kind(files, found, where, "mesh")
+    inside = (surface.faces >= 0).all() and (surface.faces < len(surface.vertices)).all()
+    if not inside or not np.isfinite(surface.vertices).all():
+        raise CaseError(
+            "read.unreadable",
+            where=where,
+            problem="faces name vertices that are not there, or a vertex is not finite",
+            details={"file": files[0].name, "vertices": len(surface.vertices)},
+            action="The case is excluded. Repair the file at the source.",
+        )
+    return surface
+
+
+def _refuse_no_files(files: Files, where: str) -> None:
     if not files:
         raise CaseError(
             "read.no_files", where=where, problem="no file is given for the image", action="Correct the entry's layout."
@@ -44,68 +167,6 @@ def identify(files: Files, where: str) -> Format:
             details={"file": empty.name},
             action="The case is excluded. Fetch the file again.",
         )
-    found = next((candidate for candidate in FORMATS if candidate.sniff(files)), None)
-    if found is not None and found is not dicom.FORMAT:
-        _refuse_second_image(files, where)
-    if found is None:
-        known = ", ".join(suffix for candidate in FORMATS for suffix in candidate.suffixes if suffix)
-        raise CaseError(
-            "read.unknown_format",
-            where=where,
-            problem="the content of the file is of no format that medshard reads",
-            details={
-                "file": files[0].name,
-                "files": len(files),
-                "first bytes": repr(first_bytes(files[0], 16)),
-                "read": known,
-            },
-            action="The case is excluded. Correct the entry's layout, or convert the file.",
-        )
-    return found
-
-
-def read_header(files: Files, *, where: str) -> Header:
-    """What the files of one image or mesh state; voxels are not decoded where the format allows.
-
-    Raises CaseError as `identify` does, and [read.unreadable | read.truncated | read.unsupported | read.missing_part |
-    geometry.singular | dicom.*].
-    """
-    found = identify(files, where)
-    with _errors_of_case(files, found, where):
-        header = found.read_header(files)
-    if found.kind == "image":
-        _check_image(header.shape, header.affine, files, where)
-    return header
-
-
-def read_image(files: Files, *, where: str) -> Image:
-    """The voxels of one image, with geometry and rescale. Errors as in `read_header`, and [read.wrong_kind]."""
-    found = identify(files, where)
-    with _errors_of_case(files, found, where):
-        image = found.read(files)
-    if not isinstance(image, Image):
-        raise _wrong_kind(files, found, where, "image")
-    _check_image(image.shape, image.affine, files, where)
-    return image
-
-
-def read_mesh(files: Files, *, where: str) -> Mesh:
-    """The surface of one mesh file. Errors as in `read_image`; MissingExtraError without trimesh."""
-    found = identify(files, where)
-    with _errors_of_case(files, found, where):
-        surface = found.read(files)
-    if not isinstance(surface, Mesh):
-        raise _wrong_kind(files, found, where, "mesh")
-    inside = (surface.faces >= 0).all() and (surface.faces < len(surface.vertices)).all()
-    if not inside or not np.isfinite(surface.vertices).all():
-        raise CaseError(
-            "read.unreadable",
-            where=where,
-            problem="faces name vertices that are not there, or a vertex is not finite",
-            details={"file": files[0].name, "vertices": len(surface.vertices)},
-            action="The case is excluded. Repair the file at the source.",
-        )
-    return surface
 
 
 def _refuse_second_image(files: Files, where: str) -> None:
@@ -123,10 +184,10 @@ def _refuse_second_image(files: Files, where: str) -> None:
 
 
 @contextmanager
-def _errors_of_case(files: Files, found: Format, where: str) -> Iterator[None]:
+def _errors_of_case(files: Files, reader: str, where: str) -> Iterator[None]:
     """Errors about files, said of the case."""
     try:
-        with bad_file_errors(files[0], found.name):
+        with bad_file_errors(files[0], reader):
             yield
     except CaseError as error:
         details = {"file": error.where, **error.details}
@@ -143,6 +204,12 @@ def _check_image(shape: tuple[int, int, int], affine: Affine, files: Files, wher
             action="The case is excluded.",
         )
     check_affine(affine, where=where, file=files[0].name)
+
+
+def _beginning(path: Path) -> str:
+    """What a file begins with, for messages: of a text nothing, since it may name somebody."""
+    start = first_bytes(path, 8)
+    return "text" if all(32 <= byte < 127 or byte in b"\t\r\n" for byte in start) else start.hex(" ")
 
 
 def _wrong_kind(files: Files, found: Format, where: str, wanted: str) -> CaseError:

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medshard.converters.fingerprint import concept_values, rounded
-from medshard.converters.geometry import compare_grids, describe_grid
+from medshard.converters.geometry import describe_grid
+from medshard.converters.grid_verdict import compare_grids
 from medshard.converters.label_resampling import Labels, class_boxes, resample_labels, voxel_counts
 from medshard.converters.plan import Plan, Shape
 from medshard.converters.quantisation import Quantised, quantise

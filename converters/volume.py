@@ -6,6 +6,7 @@ Arrays are C-ordered `(c, z, y, x)`, with a leading `t` where time exists; 2-D i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -16,6 +17,9 @@ Array = NDArray[np.generic]
 Affine = NDArray[np.float64]
 
 LayerKind = Literal["semantic", "instance", "soft"]
+
+AttributeValue = str | float | int | bool | tuple[str, ...] | tuple[float, ...]
+"""What an acquisition attribute can be; several numbers or words where it differs along the leading axis."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,11 +54,25 @@ class Rescale:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LeadingAxis:
+    """What the axis before the channels counts.
+
+    kind: `time` in seconds, `diffusion` in s/mm2, `echo` in ms of echo time, `phase` of a cycle, or `other`.
+    values: one for each step, in that unit; None where the source does not say.
+    """
+
+    kind: Literal["time", "diffusion", "echo", "phase", "other"] = "time"
+    values: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Image:
     """One image of a case, on its own grid.
 
-    array: (c, z, y, x) or (t, c, z, y, x), the source's own numbers, unscaled.
+    array: (c, z, y, x) or (t, c, z, y, x), the source's own numbers, unscaled; may be a view, may lie in a file.
     affine: (4, 4) float64, index (z, y, x, 1) -> RAS+ mm.
+    leading: what t counts, where there is one.
+    attributes: acquisition attributes of the allow-list (docs/de-identification.md), by their DICOM keyword.
     trusted_geometry: False where the format states no position or spacing in space (a PNG); then the affine is the
         pixel grid itself with 1 mm steps and nothing may be concluded from it.
     """
@@ -65,6 +83,8 @@ class Image:
     modality: str = ""
     sequence: str | None = None
     trusted_geometry: bool = True
+    leading: LeadingAxis | None = None
+    attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -88,6 +108,8 @@ class LabelLayer:
     array: (1, z, y, x) integers for `semantic` and `instance`; (c, z, y, x), one channel per class, for `soft`.
     classes: stored value (semantic), or channel number (soft), -> concept; without the background.
     examined: the concepts that somebody looked for in this case: absent and not-examined are different things.
+    also: stored value -> further concepts that its voxels belong to. ignore: values of voxels that nobody judged.
+    colours: stored value -> `#rrggbb`, where the entry or the source states one.
     """
 
     array: Array
@@ -97,6 +119,9 @@ class LabelLayer:
     examined: tuple[str, ...]
     rater: str | None = None
     rescale: Rescale = field(default_factory=Rescale)
+    also: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    ignore: tuple[int, ...] = ()
+    colours: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def shape(self) -> tuple[int, int, int]:

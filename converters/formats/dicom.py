@@ -1,108 +1,105 @@
-"""DICOM: the files of one series, or one multi-frame file. Headers by pydicom, pixels by pydicom and pylibjpeg.
+"""DICOM: the files of one or more series, or one multi-frame file. Headers by pydicom; pixels as in `dicom.pixels`.
 
-Oracle for the geometry: GDCM by way of SimpleITK's series reader, except for gantry tilt, which it does not represent.
-The array holds the stored numbers; the rescale, one for the image or one per slice, makes them physical. In an image
-of MONOCHROME1 (larger numbers are shown darker) without a physical unit the rescale also turns the scale over, so that
-a larger physical value is always brighter; a unit such as HU stands above the display and is kept.
+Oracle for the geometry: GDCM by way of SimpleITK's series reader, except for gantry tilt, which it does not represent;
+and dcm2niix. The array holds the stored numbers; the rescale, one for the image or one per slice, makes them physical.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydicom
-from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
-from pydicom.pixels.utils import pixel_array
 
-from medshard.converters.formats.dicom_frames import Frame, frames_of, runs_in_time
-from medshard.converters.formats.dicom_stack import Stack, stack_frames
+from medshard.converters.dicom import attributes, burned_in, mr, suv
+from medshard.converters.dicom.frames import Frame
+from medshard.converters.dicom.headers import (
+    frames_attached,
+    holds_plain_frames,
+    looks_like_dicom,
+    notes_of,
+    pixels_attached,
+    remarks,
+)
+from medshard.converters.dicom.pixels import StoredForm, decode_file, stored_form
+from medshard.converters.dicom.rescale import StackRescale, folded, frame_rescale, in_suv, stack_rescale
+from medshard.converters.dicom.series import catalogue, description, selected, the_one
+from medshard.converters.dicom.split import Image as Scan
+from medshard.converters.dicom.stack import Stack
+from medshard.converters.dicom.values import text
 from medshard.converters.formats.faults import bad_file, bad_file_errors
-from medshard.converters.formats.format import Files, Format, Header, first_bytes, installed_versions, narrowed
-from medshard.converters.volume import Array, Image, Rescale
+from medshard.converters.formats.format import ANY, Files, Format, Header, Request, installed_versions, narrowed
+from medshard.converters.spooling import Spool, release_pages
+from medshard.converters.volume import Array, AttributeValue, Image
 
 READER = "pydicom"
-SHARED_FIELDS = (
-    "Rows",
-    "Columns",
-    "SamplesPerPixel",
-    "PhotometricInterpretation",
-    "BitsAllocated",
-    "PixelRepresentation",
-)
-MOST_NOTES = 10
+Entry = tuple[Frame, int, int]
+"""A frame, and the step and the slice of the array that it fills."""
+THREADS = 2
+CHUNK_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Series:
-    """The headers of one series, in the order of the files given, and its frames stacked."""
+class _Meant:
+    """One image of the files, and what is to be said about it."""
 
-    headers: dict[Path, Any]
-    frames: list[Frame]
+    scan: Scan
     stack: Stack
+    form: StoredForm
+    scaled: StackRescale
     notes: tuple[str, ...]
 
     @property
-    def first(self) -> Any:
-        return next(iter(self.headers.values()))
-
-    @property
-    def ordered(self) -> list[Frame]:
-        return [self.frames[index] for index in self.stack.order]
+    def first(self) -> Frame:
+        return self.scan.ordered[0]
 
 
 def sniff(files: Files) -> bool:
-    return _has_preamble(files[0]) or _begins_with_element(files[0])
+    return looks_like_dicom(files[0])
 
 
-def read_header(files: Files) -> Header:
-    """Header of a series, from all its files' headers.
+def read_header(files: Files, request: Request = ANY) -> Header:
+    """Header of the image that is meant, from all its files' headers.
 
-    Raises CaseError[dicom.mixed_series | dicom.mixed_grid] and what `stack_frames` raises.
+    Raises CaseError[dicom.*] as `the_one` and `stack_frames` do.
     """
-    series = _read_series(files)
-    first = series.first
-    count = len(series.frames)
-    channels = 3 if _is_palette(first) else int(first.get("SamplesPerPixel") or 1)
-    return Header(
-        format=FORMAT.name,
-        shape=(1 if series.stack.along_time else count, int(first.Rows), int(first.Columns)),
-        channels=channels,
-        timepoints=count if series.stack.along_time else 1,
-        affine=series.stack.affine,
-        dtype=_dtype(first),
-        modality=_text(first, "Modality"),
-        sequence=_text(first, "SeriesDescription") if _text(first, "Modality") == "MR" else None,
-        patient_id=_text(first, "PatientID"),
-        trusted_geometry=series.stack.trusted_geometry,
-        warnings=(*series.stack.warnings, *_header_warnings(series), *series.notes),
-    )
+    with remarks() as caught:
+        header = _header(_meant(files, request))
+    return replace(header, warnings=(*header.warnings, *notes_of(caught)))
 
 
-def read(files: Files) -> Image:
-    """The stored numbers of a series as (c, z, y, x), slices sorted by position; (t, c, 1, y, x) for a cine."""
-    series = _read_series(files)
-    first = series.first
-    pixels = {path: _decode(path) for path in series.headers}
-    # (frames, y, x, c) -> (c, z, y, x)
-    ordered = np.stack([pixels[frame.file][frame.number] for frame in series.ordered])
-    del pixels
-    array = narrowed(np.ascontiguousarray(np.moveaxis(ordered, -1, 0)))
-    if series.stack.along_time:
-        array = np.ascontiguousarray(array.swapaxes(0, 1)[:, :, None])
-    return Image(
-        array=array,
-        affine=series.stack.affine,
-        rescale=_rescale(first, series.ordered),
-        modality=_text(first, "Modality") or "",
-        sequence=_text(first, "SeriesDescription") if _text(first, "Modality") == "MR" else None,
-        trusted_geometry=series.stack.trusted_geometry,
-    )
+def read(files: Files, request: Request = ANY) -> Image:
+    """Stored numbers as (c, z, y, x), slices sorted by position; (t, c, z, y, x) where places have several frames."""
+    with remarks():
+        return _image(_meant(files, request), request.spool)
+
+
+def read_all(files: Files, request: Request = ANY) -> list[tuple[Header, Image]]:
+    """Every image of the files that the request selects, scans or not; files that are no DICOM are passed over.
+
+    Raises the problem of the first image that has one.
+    """
+    both = []
+    with remarks():
+        for scan in selected(catalogue(_dicom_only(files)), request.select):
+            meant = _prepared(scan, ())
+            both.append((_header(meant), _image(meant, request.spool)))
+    return both
+
+
+def descriptions(files: Files, request: Request = ANY) -> list[str]:
+    """What images the files hold, one line each, naming nobody."""
+    with remarks():
+        return [description(scan) for scan in selected(catalogue(_dicom_only(files)), request.select)]
+
+
+def _dicom_only(files: Files) -> Files:
+    """A folder that is looked through holds other files too; a folder that is one image does not."""
+    return [path for path in files if looks_like_dicom(path)]
 
 
 def decoders() -> dict[str, str]:
@@ -111,157 +108,214 @@ def decoders() -> dict[str, str]:
     )
 
 
-def _read_series(files: Files) -> Series:
-    headers: dict[Path, Any] = {}
-    frames: list[Frame] = []
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        for path in files:
-            with bad_file_errors(path, READER):
-                headers[path] = pydicom.dcmread(path, stop_before_pixels=True, force=not _has_preamble(path))
-                frames += frames_of(path, headers[path])
-        _require_one_series(headers)
-        _require_one_grid(headers)
-        in_time = runs_in_time(headers[files[0]])
-    return Series(headers=headers, frames=frames, stack=stack_frames(frames, in_time=in_time), notes=_notes(caught))
+def _meant(files: Files, request: Request) -> _Meant:
+    found = catalogue(files)
+    scan, passed_over = the_one(found, request.select)
+    return _prepared(scan, passed_over)
 
 
-def _require_one_series(headers: dict[Path, Any]) -> None:
-    counts = Counter(str(header.get("SeriesInstanceUID", "")) for header in headers.values())
-    if len(counts) == 1:
-        return
-    details: dict[str, object] = {uid or "no series": f"{count} files" for uid, count in counts.most_common(5)}
-    raise bad_file(
-        "dicom.mixed_series",
-        next(iter(headers)),
-        f"the files belong to {len(counts)} series",
-        details=details,
-        action="The case is excluded. Give each series an image of its own in the entry's layout.",
+def _prepared(scan: Scan, passed_over: tuple[str, ...]) -> _Meant:
+    if scan.stack is None:
+        raise scan.problem or bad_file("dicom.no_image", scan.frames[0].file, "the frames are no image")
+    first = scan.ordered[0]
+    with bad_file_errors(first.file, READER):
+        form = stored_form(first.source.dataset, file=first.file)
+        rescales = [frame_rescale(frame.source.dataset, frame.number_in_file) for frame in scan.ordered]
+        scaled, suv_notes = _with_suv(scan, stack_rescale(rescales, steps=scan.stack.steps))
+    notes = (
+        *scan.stack.warnings,
+        *passed_over,
+        *_series_notes(scan),
+        *form.notes,
+        *scaled.notes,
+        *suv_notes,
+    )
+    return _Meant(scan=scan, stack=scan.stack, form=form, scaled=scaled, notes=tuple(dict.fromkeys(notes)))
+
+
+def _header(meant: _Meant) -> Header:
+    first, stack = meant.first, meant.stack
+    dataset = first.source.dataset
+    modality = attributes.modality(dataset)
+    word = mr.sequence(dataset) if modality == "MR" else None
+    return Header(
+        format=FORMAT.name,
+        shape=(stack.slices, first.rows, first.columns),
+        channels=meant.form.channels,
+        timepoints=stack.steps,
+        affine=stack.affine,
+        dtype="float32" if meant.scaled.fold is not None else meant.form.dtype,
+        modality=modality,
+        sequence=str(word) if word else None,
+        patient_id=text(dataset, "PatientID"),
+        trusted_geometry=stack.trusted_geometry,
+        leading=stack.leading,
+        attributes=_attributes(meant),
+        subject=attributes.subject_facts(dataset),
+        identifiers=attributes.identifiers(dataset),
+        burned_in=burned_in.suspicion(dataset),
+        warnings=meant.notes,
     )
 
 
-def _require_one_grid(headers: dict[Path, Any]) -> None:
-    first_path, first = next(iter(headers.items()))
-    for path, header in headers.items():
-        for field in SHARED_FIELDS:
-            if header.get(field) != first.get(field):
-                raise bad_file(
-                    "dicom.mixed_grid",
-                    path,
-                    f"the files of the series differ in {field}",
-                    details={first_path.name: first.get(field), path.name: header.get(field)},
-                )
+def _image(meant: _Meant, spool: Spool) -> Image:
+    first, stack = meant.first, meant.stack
+    dataset = first.source.dataset
+    array = narrowed(_voxels(meant, spool))
+    if meant.scaled.fold is not None:
+        array = folded(array, meant.scaled.fold)
+    modality = attributes.modality(dataset)
+    word = mr.sequence(dataset) if modality == "MR" else None
+    return Image(
+        array=array,
+        affine=stack.affine,
+        rescale=meant.scaled.rescale,
+        modality=modality or "",
+        sequence=str(word) if word else None,
+        trusted_geometry=stack.trusted_geometry,
+        leading=stack.leading,
+        attributes=_attributes(meant),
+    )
 
 
-def _header_warnings(series: Series) -> list[str]:
+def _voxels(meant: _Meant, spool: Spool) -> Array:
+    """(c, z, y, x), or (t, c, z, y, x) of several steps, decoded file by file into its place.
+
+    Nothing of the stated size is made before the first file has shown that its frames have it.
+    """
+    stack, ordered = meant.stack, meant.scan.ordered
+    slots: dict[Path, list[Entry]] = defaultdict(list)
+    for index, frame in enumerate(ordered):
+        slots[frame.file].append((frame, *divmod(index, stack.slices)))
+    files = list(slots.values())
+    begin = _decoded_chunk if _is_plain(ordered[0], meant.form) else _decoded
+    begun = begin(files[0][:1], meant.form)
+    shape = (stack.steps, meant.form.channels, stack.slices, *begun.shape[1:3])
+    array = spool.empty(shape, begun.dtype)
+
+    def fill(entries: Sequence[Entry]) -> None:
+        decoded = _decoded_chunk if _is_large(entries, meant.form) else _decoded
+        for chunk in _chunks(entries, begun.nbytes):
+            _put(array, chunk, decoded(chunk, meant.form))
+            release_pages(array)
+
+    if ordered[0].source.is_encapsulated and len(files) > 1:
+        with ThreadPoolExecutor(THREADS) as pool:
+            for _ in pool.map(fill, files):
+                pass
+    else:
+        for entries in files:
+            fill(entries)
+    return array if stack.leading is not None else array[0]
+
+
+def _is_large(entries: Sequence[Entry], form: StoredForm) -> bool:
+    first = entries[0][0]
+    return len(entries) * _frame_bytes(first, form) > CHUNK_BYTES and _is_plain(first, form)
+
+
+def _is_plain(frame: Frame, form: StoredForm) -> bool:
+    """Whether frames can be read from the file one by one: uncompressed, whole bytes, kept as they are stored."""
+    dataset = frame.source.dataset
+    kept = text(dataset, "PhotometricInterpretation") in ("MONOCHROME1", "MONOCHROME2", "RGB")
+    bits = int(dataset.get("BitsAllocated") or 16)
+    as_stored = "ModalityLUTSequence" not in dataset and bits == np.dtype(form.dtype).itemsize * 8
+    return frame.mosaic is None and kept and as_stored and holds_plain_frames(frame.source, _frame_bytes(frame, form))
+
+
+def _frame_bytes(frame: Frame, form: StoredForm) -> int:
+    return frame.rows * frame.columns * form.channels * np.dtype(form.dtype).itemsize
+
+
+def _chunks(entries: Sequence[Entry], frame_bytes: int) -> Iterator[Sequence[Entry]]:
+    """Frames of one file in stored order, so many at a time that they add little to the memory that the image takes."""
+    if entries[0][0].mosaic is not None:
+        yield entries
+        return
+    stored = sorted(entries, key=lambda entry: entry[0].number)
+    count = max(1, CHUNK_BYTES // max(1, frame_bytes))
+    begin = 0
+    for end in range(1, len(stored) + 1):
+        if end == len(stored) or stored[end][0].number - stored[begin][0].number >= count:
+            yield stored[begin:end]
+            begin = end
+
+
+def _decoded_chunk(entries: Sequence[Entry], form: StoredForm) -> Array:
+    """As `_decoded`, of frames that are read from the file without the others."""
+    first, last = entries[0][0], entries[-1][0]
+    with frames_attached(first.source, first.number, last.number + 1, _frame_bytes(first, form)) as dataset:
+        return decode_file(dataset, [frame.number - first.number for frame, _, _ in entries], file=first.file)
+
+
+def _decoded(entries: Sequence[Entry], form: StoredForm) -> Array:
+    """The frames of one file as (n, y, x, c)."""
+    first = entries[0][0]
+    with pixels_attached(first.source) as dataset:
+        if first.mosaic is not None:
+            (large,) = decode_file(dataset, [0], file=first.file)
+            pixels = first.mosaic.tiles(large, [frame.number for frame, _, _ in entries])
+        else:
+            pixels = decode_file(dataset, [frame.number for frame, _, _ in entries], file=first.file)
+    expected = (len(entries), first.rows, first.columns, form.channels)
+    if pixels.shape != expected:
+        raise bad_file(
+            "read.unreadable",
+            first.file,
+            "the decoded frames have another shape than the header states",
+            details={"expected": expected, "found": pixels.shape},
+        )
+    return pixels
+
+
+def _put(array: Array, entries: Sequence[Entry], pixels: Array) -> None:
+    for (_, t, z), plane in zip(entries, pixels, strict=True):
+        array[t, :, z] = np.moveaxis(plane, -1, 0)
+
+
+def _with_suv(scan: Scan, scaled: StackRescale) -> tuple[StackRescale, tuple[str, ...]]:
+    """PET in SUVbw where the header allows it; else as stored, and the reason."""
+    files = {frame.file: frame.source.dataset for frame in scan.ordered}
+    if text(scan.ordered[0].source.dataset, "Modality") != "PT":
+        return scaled, ()
+    scaling = suv.suv_scaling(list(files.values()))
+    if scaling.factor is None:
+        return scaled, (f"the numbers are not made SUV: {scaling.reason}", *scaling.notes)
+    return in_suv(scaled, scaling.factor), scaling.notes
+
+
+def _attributes(meant: _Meant) -> Mapping[str, AttributeValue]:
+    """Of the first slice of every step; several values where they differ."""
+    stack, ordered = meant.stack, meant.scan.ordered
+    firsts = [ordered[step * stack.slices] for step in range(stack.steps)]
+    first = attributes.acquisition_attributes(firsts[0].source.dataset, firsts[0].number_in_file)
+    if stack.steps == 1:
+        return first
+    others = [attributes.acquisition_attributes(f.source.dataset, f.number_in_file) for f in firsts[1:]]
+    return {keyword: _over_steps(value, [other.get(keyword) for other in others]) for keyword, value in first.items()}
+
+
+def _over_steps(first: AttributeValue, others: Sequence[AttributeValue | None]) -> AttributeValue:
+    values = [first, *others]
+    if all(value == first for value in others):
+        return first
+    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+        return tuple(float(value) for value in values)  # type: ignore[arg-type]
+    if all(isinstance(value, str) for value in values):
+        return tuple(str(value) for value in values)
+    return first
+
+
+def _series_notes(scan: Scan) -> list[str]:
+    datasets: list[Any] = list({f.file: f.source.dataset for f in scan.ordered}.values())
     found = []
-    patients = {str(header.get("PatientID", "")) for header in series.headers.values()}
+    patients = {text(dataset, "PatientID") for dataset in datasets}
     if len(patients) > 1:
         found.append(f"the files of the series name {len(patients)} patients")
-    if any("TransferSyntaxUID" not in header.file_meta for header in series.headers.values()):
-        found.append("no transfer syntax is stated; the pixels are taken as not compressed")
-    if "ModalityLUTSequence" in series.first:
-        found.append("a modality table, not a slope, makes the numbers physical; it is applied")
-    if _is_palette(series.first):
-        found.append("palette expanded to RGB")
+    dropped = attributes.dropped_note(datasets[0], scan.ordered[0].number_in_file)
+    if dropped:
+        found.append(dropped)
     return found
-
-
-def _notes(caught: Sequence[warnings.WarningMessage]) -> tuple[str, ...]:
-    """What pydicom warned of, each once."""
-    texts = list(dict.fromkeys(" ".join(str(warning.message).split()) for warning in caught))
-    more = (f"and {len(texts) - MOST_NOTES} other remarks of pydicom",) if len(texts) > MOST_NOTES else ()
-    return (*texts[:MOST_NOTES], *more)
-
-
-def _decode(path: Path) -> Array:
-    """Stored numbers of one file as (frames, y, x, c), colours as RGB.
-
-    pydicom's warnings of this step speak of tolerated oddities (padding behind the pixels) that the header step, which
-    does not see the pixels, cannot record; what matters raises.
-    """
-    with warnings.catch_warnings(), bad_file_errors(path, READER):
-        warnings.simplefilter("ignore")
-        dataset = pydicom.dcmread(path, force=not _has_preamble(path))
-        if "TransferSyntaxUID" not in dataset.file_meta:
-            dataset.file_meta.TransferSyntaxUID = _uncompressed_syntax(dataset)
-        syntax = dataset.file_meta.TransferSyntaxUID
-        # By name: pydicom would else take whichever decoder happens to be installed.
-        stored = pixel_array(dataset, decoding_plugin="pylibjpeg" if syntax.is_encapsulated else "")
-        if _is_palette(dataset):
-            stored = apply_color_lut(stored, dataset)
-        elif "ModalityLUTSequence" in dataset:
-            stored = apply_modality_lut(stored, dataset)
-        channels = 3 if _is_palette(dataset) else int(dataset.get("SamplesPerPixel") or 1)
-        return stored.reshape(-1, int(dataset.Rows), int(dataset.Columns), channels)
-
-
-def _uncompressed_syntax(dataset: Any) -> Any:
-    implicit, little = dataset.original_encoding
-    if not little:
-        return pydicom.uid.ExplicitVRBigEndian
-    return pydicom.uid.ImplicitVRLittleEndian if implicit else pydicom.uid.ExplicitVRLittleEndian
-
-
-def _rescale(first: Any, ordered: Sequence[Frame]) -> Rescale:
-    unit = _unit(first)
-    slopes = [frame.slope for frame in ordered]
-    intercepts = [frame.intercept for frame in ordered]
-    if first.get("PhotometricInterpretation") == "MONOCHROME1" and unit == "arbitrary":
-        # stored -> (smallest + largest storable) - stored, which maps the range onto itself.
-        ends = -1.0 if first.get("PixelRepresentation") == 1 else 2.0 ** int(first.BitsStored) - 1.0
-        intercepts = [intercept + slope * ends for slope, intercept in zip(slopes, intercepts, strict=True)]
-        slopes = [-slope for slope in slopes]
-    if len(set(slopes)) == 1 and len(set(intercepts)) == 1:
-        slopes, intercepts = slopes[:1], intercepts[:1]
-    return Rescale(slope=tuple(slopes), intercept=tuple(intercepts), unit=unit)
-
-
-def _unit(first: Any) -> str:
-    """Unit of the rescaled numbers: as stated, else HU for CT (DICOM PS3.3 C.11.1 and C.8.2.1), else `arbitrary`."""
-    for name in ("RescaleType", "Units", "DoseUnits"):
-        stated = _text(first, name)
-        if stated and stated != "US":
-            return stated
-    groups = first.get("SharedFunctionalGroupsSequence")
-    transformation = groups[0].get("PixelValueTransformationSequence") if groups else None
-    stated = _text(transformation[0], "RescaleType") if transformation else None
-    if stated and stated != "US":
-        return stated
-    return "HU" if _text(first, "Modality") == "CT" else "arbitrary"
-
-
-def _dtype(first: Any) -> str:
-    if _is_palette(first):
-        return "uint8" if int(first.RedPaletteColorLookupTableDescriptor[2]) <= 8 else "uint16"
-    if "ModalityLUTSequence" in first:
-        return "uint8" if int(first.ModalityLUTSequence[0].LUTDescriptor[2]) <= 8 else "uint16"
-    bits = max(8, int(first.get("BitsAllocated") or 16))
-    return f"{'int' if first.get('PixelRepresentation') == 1 else 'uint'}{bits}"
-
-
-def _is_palette(dataset: Any) -> bool:
-    return bool(dataset.get("PhotometricInterpretation") == "PALETTE COLOR")
-
-
-def _text(dataset: Any, name: str) -> str | None:
-    value = dataset.get(name)
-    return str(value).strip() or None if value is not None else None
-
-
-def _has_preamble(path: Path) -> bool:
-    return first_bytes(path, 132)[128:] == b"DICM"
-
-
-def _begins_with_element(path: Path) -> bool:
-    """Whether a file without preamble begins with an element of the first groups, as old archives write it."""
-    start = first_bytes(path, 8)
-    if len(start) < 8:
-        return False
-    group, element = int.from_bytes(start[:2], "little"), int.from_bytes(start[2:4], "little")
-    explicit = start[4:6].isalpha() and start[4:6].isupper()
-    short = int.from_bytes(start[4:8], "little") < 256
-    return group in (0x0002, 0x0008) and element <= 0x0018 and (explicit or short)
 
 
 FORMAT = Format(

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from medshard.converters.formats.library_messages import without_values
 from medshard.errors import CaseError, MedshardError
 
 # What nibabel, SimpleITK, pydicom, pylibjpeg, Pillow and trimesh raise on a file that they cannot make sense of.
@@ -27,6 +28,9 @@ BAD_FILE = (
     struct.error,
     zlib.error,
 )
+
+# Libraries that raise kinds of their own, which derive from none of these. The first is how decoders in Rust panic.
+LIBRARIES = frozenset({"pyo3_runtime", "nibabel", "pydicom", "PIL", "zipfile", "lzma", "h5py", "trimesh", "_pickle"})
 
 # How the libraries say that bytes are missing at the end.
 SHORT_DATA = (
@@ -60,32 +64,39 @@ def bad_file_errors(file: Path, reader: str) -> Iterator[None]:
     """Turn what a library raises on a bad file into CaseError[read.truncated | read.unreadable].
 
     An OSError that carries an errno speaks of the machine (no such file, disk full, permission), not of the file's
-    content; it passes, and so does MemoryError.
+    content; it passes, and so does MemoryError. A library's message loses the values that it quotes.
     """
     try:
         yield
     except MedshardError:
         raise
-    except BAD_FILE as error:
-        if isinstance(error, OSError) and error.errno is not None:
+    except BaseException as error:
+        if not _speaks_of_the_file(error):
             raise
-        reason = _reason(error, file)
-        if "failed to allocate memory" in reason.lower():
-            raise MemoryError(reason) from error
-        details: dict[str, object] = {
-            "file": file.name,
-            "reader": reader,
-            "reason": f"{type(error).__name__}: {reason}",
-        }
+        if "failed to allocate memory" in str(error).lower():
+            raise MemoryError("the reader failed to allocate memory") from error
+        details: dict[str, object] = {"file": file.name, "reader": reader, "reason": _reason(error, file)}
         if is_short_data(error):
             raise bad_file("read.truncated", file, "the file ends too early", details=details) from error
         raise bad_file("read.unreadable", file, "the file cannot be decoded", details=details) from error
 
 
+def _speaks_of_the_file(error: BaseException) -> bool:
+    """Whether an error is about a file's content, not about the machine or the user."""
+    if isinstance(error, BAD_FILE):
+        return not (isinstance(error, OSError) and error.errno is not None)
+    return type(error).__module__.partition(".")[0] in LIBRARIES and not isinstance(error, MemoryError)
+
+
 def _reason(error: BaseException, file: Path) -> str:
-    """The library's message without what differs from run to run: folders, addresses, places in its source."""
+    """The kind of error and what the library says, without values of the header (`library_messages`).
+
+    Nor what differs from run to run: folders, addresses, places in its source.
+    """
     text = " ".join(str(error).split()).replace(str(file), file.name).replace(f"{file.parent}{os.sep}", "")
-    return re.sub(r"\S+\.[ch]xx:\d+:\s*|\(0x[0-9a-f]+\)", "", text)
+    text = re.sub(r"\S+\.[ch]xx:\d+:\s*|\(0x[0-9a-f]+\)", "", text)
+    said = without_values(text, kept=(file.name,))
+    return type(error).__name__ if said is None else f"{type(error).__name__}: {said}"
 
 
 def is_short_data(error: BaseException) -> bool:

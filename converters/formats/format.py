@@ -3,19 +3,46 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from medshard.converters.volume import Affine, Array, Image, Mesh, spacing_of
+from medshard.converters.spooling import IN_MEMORY, Spool, is_spooled, release_pages
+from medshard.converters.subject import SubjectFacts
+from medshard.converters.volume import Affine, Array, AttributeValue, Image, LeadingAxis, Mesh, spacing_of
 
 Files = Sequence[Path]
 
 INTEGER_TYPES = (np.uint8, np.int16, np.uint16, np.int32)
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+SLAB_BYTES = 2 << 20
+# A copy of up to this part of an array may lie beside it; a larger one is made in the array's own place.
+LARGEST_COPY = 0.3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """Which image of the files is meant, and where its voxels may lie.
+
+    key: name of the array inside a container file (npz, mat, h5).
+    select: DICOM attribute -> pattern with stars, letter case ignored, which the wanted series or stack has, such as
+        `{"SeriesDescription": "*t2*"}`.
+    grid: of an annotation, the image that it was drawn on, as it is stored: shape (z, y, x) and affine.
+    spool: where the decoded voxels go.
+    """
+
+    key: str | None = None
+    select: Mapping[str, str] = field(default_factory=dict)
+    grid: tuple[tuple[int, int, int], Affine] | None = None
+    spool: Spool = IN_MEMORY
+
+
+ANY = Request()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +54,12 @@ class Header:
     dtype: of the stored numbers, as numpy names it. Floats may become narrower when the voxels are read.
     modality, sequence, patient_id: None where the format has no place for them, or the place is empty.
     trusted_geometry: False where the format states no position or spacing in space.
-    warnings: one sentence each, for the record of the case.
+    leading: what the leading axis counts, where `timepoints` is more than 1.
+    attributes: acquisition attributes of the allow-list; the only part of a header that is kept.
+    subject: coarse facts about the person and the scanner.
+    identifiers: keyword -> UID as stated. Whoever stores one hashes it first.
+    burned_in: why text is suspected in the pixels; None where nothing speaks for it.
+    warnings: one sentence each, for the record of the case; never a value that could name a person.
     vertices, faces: counts of a mesh; 0 for an image.
     """
 
@@ -41,6 +73,11 @@ class Header:
     sequence: str | None = None
     patient_id: str | None = None
     trusted_geometry: bool = True
+    leading: LeadingAxis | None = None
+    attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
+    subject: SubjectFacts = field(default_factory=SubjectFacts)
+    identifiers: Mapping[str, str] = field(default_factory=dict)
+    burned_in: str | None = None
     warnings: tuple[str, ...] = ()
     vertices: int = 0
     faces: int = 0
@@ -62,7 +99,8 @@ class Format:
 
     suffixes: what its files are usually called, for messages; recognition goes by content.
     sniff: whether the files look like this format, by their first bytes.
-    read_header, read: raise CaseError, or what the library that reads the format raises on a bad file.
+    read_header, read: of the image that the request means; raise CaseError, or what the library that reads the format
+        raises on a bad file.
     decoders: library -> version, of everything that has a say in the decoded numbers.
     """
 
@@ -70,8 +108,8 @@ class Format:
     kind: Literal["image", "mesh"]
     suffixes: tuple[str, ...]
     sniff: Callable[[Files], bool]
-    read_header: Callable[[Files], Header]
-    read: Callable[[Files], Image | Mesh]
+    read_header: Callable[[Files, Request], Header]
+    read: Callable[[Files, Request], Image | Mesh]
     decoders: Callable[[], dict[str, str]]
 
 
@@ -80,22 +118,68 @@ def installed_versions(*distributions: str) -> dict[str, str]:
     return {name: version(name) for name in distributions}
 
 
-def narrowed(array: Array) -> Array:
+def narrowed(array: Array, spool: Spool = IN_MEMORY, *, reuse: bool = False) -> Array:
     """The array in native byte order, without a float type that it does not need.
 
-    Floats that hold integers only (labels and CT numbers are often stored so) become the smallest integer type that
-    holds them exactly, in the order of `INTEGER_TYPES`; other floats become float32. Integers keep their type.
+    Integers keep their type. Floats that hold integers only (labels and CT numbers are often stored so) become the
+    smallest of `INTEGER_TYPES` that holds them exactly and is no wider than the float was. Other floats, which is what
+    an array with a NaN or an infinity is, become float32; float16 stays as it is, and so does float64 with a finite
+    value that float32 would make infinite. Nothing is lost but the digits of a float64 beyond the 24 bits of float32.
+
+    It works in slabs. spool: where the result goes, of a spooled array. reuse: the array may be overwritten, so that
+    array and result together hold at most 1.3 times the bytes of the array.
     """
-    native = array.astype(array.dtype.newbyteorder("="), copy=False)
-    if native.dtype.kind != "f":
-        return native
-    if native.size and np.isfinite(native).all() and (native == np.rint(native)).all():
-        low, high = float(native.min()), float(native.max())
-        for dtype in INTEGER_TYPES:
-            limits = np.iinfo(dtype)
-            if limits.min <= low and high <= limits.max:
-                return native.astype(dtype)
-    return native.astype(np.float32, copy=False)
+    if array.dtype.kind != "f":
+        return array.astype(array.dtype.newbyteorder("="), copy=False)
+    wanted = _narrow_type(array)
+    if wanted == array.dtype:
+        return array
+    spooled = is_spooled(array)
+    in_place = reuse and not spooled and array.flags.c_contiguous and array.flags.writeable
+    if in_place and wanted.itemsize > LARGEST_COPY * array.dtype.itemsize:
+        result = array.reshape(-1).view(np.uint8)[: array.size * wanted.itemsize].view(wanted).reshape(array.shape)
+    else:
+        result = (spool if spooled else IN_MEMORY).empty(array.shape, wanted)
+    with np.errstate(over="ignore", under="ignore"):
+        for place in slabs(array):
+            # Through a copy: in place, the result of a slab lies on slabs that are done, or on the slab itself.
+            result[place] = array[place].astype(wanted)
+            release_pages(array)
+            release_pages(result)
+    return result
+
+
+def slabs(array: Array) -> Iterator[tuple[int | slice, ...]]:
+    """Index after index of parts of about `SLAB_BYTES`, in C order, that cover an array once."""
+    leading = array.shape[:-3]
+    if array.ndim < 3 or not array.size:
+        yield (slice(None),) * array.ndim
+        return
+    step = max(1, SLAB_BYTES // max(1, math.prod(array.shape[-2:]) * array.dtype.itemsize))
+    for index in np.ndindex(*leading):
+        for start in range(0, array.shape[-3], step):
+            yield (*index, slice(start, start + step))
+
+
+def _narrow_type(array: Array) -> np.dtype[Any]:
+    """What `narrowed` makes of a float array; stops looking as soon as that is clear."""
+    native = array.dtype.newbyteorder("=")
+    low, high, whole = 0.0, 0.0, bool(array.size)
+    for place in slabs(array):
+        slab = np.asarray(array[place])
+        finite = np.isfinite(slab)
+        whole = whole and bool(finite.all()) and bool((slab == np.rint(slab)).all())
+        if not whole and native.itemsize <= 4:
+            return native
+        low = min(low, float(slab.min(where=finite, initial=0)))
+        high = max(high, float(slab.max(where=finite, initial=0)))
+        release_pages(array)
+    if whole:
+        for kind in INTEGER_TYPES:
+            limits = np.iinfo(kind)
+            if limits.min <= low and high <= limits.max and limits.bits <= 8 * native.itemsize:
+                return np.dtype(kind)
+    return np.dtype(np.float32) if native.itemsize > 4 and max(high, -low) <= FLOAT32_MAX else native
 
 
 def first_bytes(path: Path, count: int) -> bytes:

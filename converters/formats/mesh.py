@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from medshard.converters.formats.faults import bad_file
-from medshard.converters.formats.format import Files, Format, Header, first_bytes, installed_versions
+from medshard.converters.formats.format import ANY, Files, Format, Header, Request, first_bytes, installed_versions
 from medshard.converters.geometry import pixel_grid_affine
 from medshard.converters.volume import Mesh
 from medshard.errors import MissingExtraError
@@ -27,7 +27,7 @@ def sniff(files: Files) -> bool:
     return len(files) == 1 and _kind(files[0]) is not None
 
 
-def read_header(files: Files) -> Header:
+def read_header(files: Files, request: Request = ANY) -> Header:
     """Counts of vertices and faces; reads the whole file, since none of the formats states both up front."""
     mesh = read(files)
     return Header(
@@ -42,7 +42,7 @@ def read_header(files: Files) -> Header:
     )
 
 
-def read(files: Files) -> Mesh:
+def read(files: Files, request: Request = ANY) -> Mesh:
     """The surface as the file states it: nothing is merged, reordered or repaired; polygons become triangles.
 
     Raises MissingExtraError[mesh.not_installed] without trimesh.

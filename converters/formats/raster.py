@@ -19,7 +19,16 @@ from PIL import ExifTags, ImageOps
 from PIL import Image as Pillow
 
 from medshard.converters.formats.faults import bad_file
-from medshard.converters.formats.format import Files, Format, Header, first_bytes, installed_versions, narrowed
+from medshard.converters.formats.format import (
+    ANY,
+    Files,
+    Format,
+    Header,
+    Request,
+    first_bytes,
+    installed_versions,
+    narrowed,
+)
 from medshard.converters.geometry import pixel_grid_affine
 from medshard.converters.volume import Array, Image
 
@@ -44,7 +53,7 @@ def sniff(files: Files) -> bool:
     return len(files) == 1 and (first_bytes(files[0], 8).startswith(MAGIC) or _is_bmp(files[0]))
 
 
-def read_header(files: Files) -> Header:
+def read_header(files: Files, request: Request = ANY) -> Header:
     """Header of a picture; decodes no pixels."""
     path = files[0]
     with _opened(path) as picture:
@@ -64,7 +73,7 @@ def read_header(files: Files) -> Header:
         )
 
 
-def read(files: Files) -> Image:
+def read(files: Files, request: Request = ANY) -> Image:
     """A picture as (c, 1, y, x), c being 1 (grey) or 3 (RGB)."""
     path = files[0]
     with _opened(path) as picture:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-import numpy as np
-
 from medshard.converters.companions import companions
-from medshard.converters.reading import read_header
+from medshard.converters.formats.format import Header
+from medshard.converters.spooling import Spool
+from medshard.converters.subject import SubjectFacts
+from medshard.converters.volume import AttributeValue
 from medshard.errors import CaseError, CatalogError
-from medshard.pipelines.stages.case_reading import CasePayload, decoders, read_case_label
+from medshard.pipelines.labels.case_labels import CaseLabel, label_paths, label_sources, read_case_labels
+from medshard.pipelines.stages.case_images import present_images, read_case_header
+from medshard.pipelines.stages.case_payload import CasePayload
+from medshard.pipelines.stages.case_volume import decoders
 from medshard.pipelines.stages.cases_table import cases_table
 from medshard.pipelines.stages.layout_support import refuse_unread_layout
 from medshard.pipelines.stages.raw import RawFile, build_raw, raw_files
@@ -27,9 +31,11 @@ from medshard.pipelines.stages.stage import (
     run_jobs,
 )
 from medshard.registry import inclusion
+from medshard.registry.identifiers import site_pseudonym, write_identifiers
 from medshard.registry.inclusion import Fault
 from medshard.registry.layout import CaseFiles, discover
-from medshard.registry.schema import Entry, LabelSpec
+from medshard.registry.schema import Entry
+from medshard.registry.store.objects import Store
 from medshard.registry.store.records import CaseRecord, record_key
 
 STAGE = "cases"
@@ -88,23 +94,39 @@ def _defects_of_no_case(entry: Entry, cases: Sequence[CaseFiles]) -> list[str]:
     return sorted(named - {case.case for case in cases})
 
 
-def validate_case(job: CaseJob[CasePayload]) -> CaseRecord:
+@dataclass(frozen=True, kw_only=True)
+class ValidatePayload:
+    """store: for unfinished work, and for the hashed identifiers of the case."""
+
+    store: Store
+    case: CasePayload
+
+
+def validate_case(job: CaseJob[ValidatePayload]) -> CaseRecord:
     """Headers of the images, voxels of the labels, verdict per purpose; runs in a worker."""
-    payload = job.payload
-    images, warnings = _image_facts(payload)
+    payload, store = job.payload.case, job.payload.store
+    headers = {name: read_case_header(payload, name) for name in present_images(payload)}
+    if any(header.identifiers for header in headers.values()):
+        stated = {name: header.identifiers for name, header in headers.items()}
+        write_identifiers(store, payload.entry.id, payload.case.case, stated)
+    images = {name: _image_facts(header, payload.case.images[name]) for name, header in headers.items()}
+    warnings = [f"image {name}: {warning}" for name, header in headers.items() for warning in header.warnings]
     meshes = {name: _mesh_facts(payload, name, paths) for name, paths in payload.case.meshes.items()}
     faults = [*_known_defects(payload), *_size_faults(payload, images), *_modality_faults(payload, images)]
     labels: dict[str, Any] = {}
-    for layer, spec in payload.group.labels.items():
-        labels[layer], layer_faults, layer_warnings = _label_facts(payload, layer, spec)
-        faults += layer_faults
-        warnings += layer_warnings
+    with store.scratch() as scratch:
+        for source in label_sources(payload):
+            found, label_faults, label_warnings = _judge_labels(payload, source, headers, Spool(folder=scratch))
+            labels |= found
+            faults += label_faults
+            warnings += label_warnings
     usable = [layer for layer, facts in labels.items() if facts["usable"]]
     if not usable and not any(fault.against == inclusion.NEEDS_LABELS for fault in faults):
         faults.append(inclusion.no_labels())
     facts = {
         "patient": payload.case.patient,
         "subject": payload.group.subject,
+        "person": _person(payload.entry.id, headers.values()),
         "modality": payload.group.modality.value,
         "group": (payload.group.group or payload.entry.groups[0]).value,
         "images": images,
@@ -119,6 +141,17 @@ def validate_case(job: CaseJob[CasePayload]) -> CaseRecord:
         warnings=tuple(warnings),
         decoders=decoders(payload, layers=usable),
     )
+
+
+def _person(entry: str, headers: Iterable[Header]) -> dict[str, Any]:
+    """Coarse facts about the person and the scanner, from the first image that states each."""
+    known: dict[str, Any] = {}
+    for header in headers:
+        institution = header.identifiers.get("InstitutionName")
+        site = site_pseudonym(entry, institution) if institution else None
+        stated = {**asdict(header.subject), "site": site}
+        known |= {name: value for name, value in stated.items() if value is not None and name not in known}
+    return {field.name: known[field.name] for field in fields(SubjectFacts) if field.name in known}
 
 
 def _known_defects(payload: CasePayload) -> list[Fault]:
@@ -136,32 +169,29 @@ def _size_faults(payload: CasePayload, images: dict[str, Any]) -> list[Fault]:
     return [inclusion.too_small(shape, smallest) for shape in small]
 
 
-def _image_facts(payload: CasePayload) -> tuple[dict[str, Any], list[str]]:
-    facts: dict[str, Any] = {}
-    warnings: list[str] = []
-    for name, paths in payload.case.images.items():
-        if not paths:
-            raise CaseError(
-                "image.missing",
-                where=payload.where,
-                problem=f"no file matches the image {name}",
-                details={"looked for": payload.group.images[name].path},
-                action="Complete the source, or list the case under `known_defects`.",
-            )
-        header = read_header(payload.locate(paths), where=payload.where)
-        warnings += [f"image {name}: {warning}" for warning in header.warnings]
-        facts[name] = {
-            "format": header.format,
-            "files": len(paths),
-            "shape": list(header.shape),
-            "channels": header.channels,
-            "timepoints": header.timepoints,
-            "spacing_mm": [round(float(step), 6) for step in header.spacing_mm],
-            "dtype": header.dtype,
-            "modality": header.modality,
-            "trusted_geometry": header.trusted_geometry,
-        }
-    return facts, warnings
+def _image_facts(header: Header, files: Sequence[str]) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "format": header.format,
+        "files": len(files),
+        "shape": list(header.shape),
+        "channels": header.channels,
+        "timepoints": header.timepoints,
+        "spacing_mm": [round(float(step), 6) for step in header.spacing_mm],
+        "dtype": header.dtype,
+        "modality": header.modality,
+        "trusted_geometry": header.trusted_geometry,
+    }
+    further = {
+        "sequence": header.sequence,
+        "leading": header.leading.kind if header.leading else None,
+        "attributes": {name: _json_value(value) for name, value in sorted(header.attributes.items())},
+        "burned_in": header.burned_in,
+    }
+    return facts | {name: value for name, value in further.items() if value}
+
+
+def _json_value(value: AttributeValue) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _modality_faults(payload: CasePayload, images: dict[str, Any]) -> list[Fault]:
@@ -187,51 +217,63 @@ def _mesh_facts(payload: CasePayload, name: str, paths: tuple[str, ...]) -> dict
     return {"files": len(paths), "bytes": sum(path.stat().st_size for path in payload.locate(paths))}
 
 
-def _label_facts(payload: CasePayload, layer: str, spec: LabelSpec) -> tuple[dict[str, Any], list[Fault], list[str]]:
-    """What one label layer holds, and what speaks against it. A bad layer never spoils the image."""
-    found = payload.case.labels[layer]
-    missing = [path for path, files in zip(spec.paths, found, strict=True) if not files]
-    if missing:
-        nothing = len(missing) == len(spec.paths)
-        faults = [] if spec.optional and nothing else [inclusion.missing_label(layer, path) for path in missing]
-        return {"present": not nothing, "usable": False}, faults, []
+def _judge_labels(
+    payload: CasePayload, source: str, images: Mapping[str, Header], spool: Spool
+) -> tuple[dict[str, Any], list[Fault], list[str]]:
+    """What the layers of one label of the layout hold, and what speaks against them. A bad layer spoils no image."""
+    groups = label_sources(payload)[source]
+    spec = payload.group.labels.get(source)
+    optional = spec.optional if spec is not None else payload.group.annotations[source].optional
+    missing = [number for number, files in enumerate(groups) if not files]
+    # One file per class: a structure that a case lacks has none.
+    every_file_counts = spec is None or not spec.per_class
+    if len(missing) == len(groups) or (missing and every_file_counts):
+        nothing = len(missing) == len(groups)
+        paths = label_paths(payload, source)
+        faults = [] if optional and nothing else [inclusion.missing_label(source, paths[number]) for number in missing]
+        return {source: {"present": not nothing, "usable": False}}, faults, []
     try:
-        label, warning = read_case_label(payload, layer)
+        found = read_case_labels(payload, source, images=images, spool=spool)
     except CaseError as error:
         facts = {"present": True, "usable": False, "error": str(error)}
-        return facts, [inclusion.bad_label(layer, error.code, error.problem)], []
-    counts = _class_counts(label.array, spec)
+        return {source: facts}, [inclusion.bad_label(source, error.code, error.problem)], []
+    judged = [_judge_layer(payload, label) for label in found]
+    return (
+        {label.name: facts for label, (facts, _) in zip(found, judged, strict=True)},
+        [fault for _, faults in judged for fault in faults],
+        [f"label layer {label.name}: {warning}" for label in found for warning in label.warnings],
+    )
+
+
+def _judge_layer(payload: CasePayload, label: CaseLabel) -> tuple[dict[str, Any], list[Fault]]:
+    layer, counts = label.layer, label.counts
     # The values of an instance layer are numbers of instances, not of classes.
-    known = counts if spec.kind == "instance" else spec.concepts
-    unknown = [value for value in counts if value < 0 or (value != 0 and value not in known)]
+    known = {0, *layer.classes, *layer.ignore, *(counts if layer.kind == "instance" else ())}
+    if layer.kind == "soft":
+        known = {number + 1 for number in layer.classes} | {0}
+    unknown = [value for value in counts if value < 0 or value not in known]
     faults = []
     if unknown and payload.entry.inclusion.label_values_must_be_known:
-        faults.append(inclusion.unknown_values(layer, unknown, spec.concepts))
-    if not unknown and not any(count for value, count in counts.items() if value != 0):
-        faults.append(inclusion.empty_label(layer))
-    facts = {
+        faults.append(inclusion.unknown_values(label.name, unknown, layer.classes))
+    if not unknown and not any(count for value, count in counts.items() if value != 0 and value not in layer.ignore):
+        faults.append(inclusion.empty_label(label.name))
+    facts: dict[str, Any] = {
         "present": True,
         "usable": not (unknown and faults),
-        "shape": list(label.shape),
-        "kind": spec.kind,
+        "shape": list(layer.shape),
+        "kind": layer.kind,
         "voxels": {str(value): count for value, count in counts.items()},
-        "repair": warning,
+        "repair": label.repair,
     }
-    return facts, faults, [f"label layer {layer}: {warning}"] if warning else []
+    further = {
+        "image": label.image,
+        "rater": layer.rater,
+        "verdict": label.verdict.kind if label.verdict is not None and label.verdict.kind != "same" else None,
+    }
+    return facts | {name: value for name, value in further.items() if value}, faults
 
 
-def _class_counts(array: np.ndarray[Any, Any], spec: LabelSpec) -> dict[int, int]:
-    """Voxels per stored value; for soft layers per channel, those above half of the scale."""
-    if spec.kind == "soft":
-        return {
-            number: int(np.count_nonzero(channel * spec.maps[number - 1].scale > 0.5))
-            for number, channel in enumerate(array, start=1)
-        }
-    values, counts = np.unique(array, return_counts=True)
-    return {int(value): int(count) for value, count in zip(values, counts, strict=True)}
-
-
-def _job(context: Context, case: CaseFiles, files: Mapping[str, RawFile]) -> CaseJob[CasePayload]:
+def _job(context: Context, case: CaseFiles, files: Mapping[str, RawFile]) -> CaseJob[ValidatePayload]:
     """The key digests the case's own group and files, not the rest of the entry: other edits cost no rebuild."""
     entry, group = context.entry, context.entry.cases[case.group]
     known = files.keys()
@@ -264,7 +306,9 @@ def _job(context: Context, case: CaseFiles, files: Mapping[str, RawFile]) -> Cas
         entry=entry, group=group, case=case, files={path: file.location for path, file in used.items()}
     )
     return CaseJob(
-        record=record, payload=payload, bytes_needed=(64 << 20) + 8 * sum(file.size for file in used.values())
+        record=record,
+        payload=ValidatePayload(store=context.store, case=payload),
+        bytes_needed=(64 << 20) + 8 * sum(file.size for file in used.values()),
     )
 
 

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from medshard.converters.subject import SubjectFacts
 from medshard.registry.store.records import CaseRecord
 from medshard.registry.vocabulary import Purpose
+
+SUBJECT_COLUMNS = tuple(field.name for field in fields(SubjectFacts))
 
 COLUMNS = pa.schema(
     [
         ("case", pa.string()),
         ("patient", pa.string()),
         ("subject", pa.string()),
+        ("sex", pa.string()),
+        ("age_band", pa.string()),
+        ("site", pa.string()),
+        ("manufacturer", pa.string()),
+        ("scanner", pa.string()),
+        ("field_strength_t", pa.float64()),
         ("modality", pa.string()),
         ("group", pa.string()),
         ("images", pa.int32()),
@@ -29,6 +39,7 @@ COLUMNS = pa.schema(
         *((f"shape_{axis}", pa.int32()) for axis in "zyx"),
         *((f"spacing_{axis}_mm", pa.float64()) for axis in "zyx"),
         ("trusted_geometry", pa.bool_()),
+        ("burned_in_text", pa.string()),
         ("foreground_voxels", pa.int64()),
         *((f"fit_{purpose.value.replace('-', '_')}", pa.bool_()) for purpose in Purpose),
         ("excluded", pa.bool_()),
@@ -56,6 +67,7 @@ def table_row(record: CaseRecord) -> dict[str, Any]:
         "case": record.case,
         "patient": facts.get("patient"),
         "subject": facts.get("subject"),
+        **{name: facts.get("person", {}).get(name) for name in SUBJECT_COLUMNS},
         "modality": facts.get("modality"),
         "group": facts.get("group"),
         "images": len(facts.get("images", {})),
@@ -66,6 +78,7 @@ def table_row(record: CaseRecord) -> dict[str, Any]:
         "dtype": image.get("dtype"),
         "channels": image.get("channels"),
         "trusted_geometry": image.get("trusted_geometry"),
+        "burned_in_text": _burned_in(facts),
         "foreground_voxels": _foreground(labels),
         "excluded": record.error is not None,
         "reasons": reasons(record),
@@ -81,6 +94,12 @@ def reasons(record: CaseRecord) -> str:
     if record.error is not None:
         return f"{record.error['code']}: {record.error['problem']}"
     return "; ".join(f"{fault['code']}: {fault['reason']}" for fault in record.facts.get("faults", []))
+
+
+def _burned_in(facts: Mapping[str, Any]) -> str | None:
+    """Why text is suspected in the pixels of an image of the case."""
+    suspicions = (image.get("burned_in") for image in facts.get("images", {}).values())
+    return next((suspicion for suspicion in suspicions if suspicion), None)
 
 
 def _foreground(labels: dict[str, Any]) -> int:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from medshard.errors import CatalogError
-from medshard.registry.schema import CaseGroup, Entry, LabelSpec, PatientColumn, SplitLists
-from medshard.registry.templates import template_fields
+from medshard.registry.schema import CaseGroup, Entry, PatientColumn, SplitLists
+
+OUTLINE_FORMATS = ("rtstruct", "xml", "qvs", "json")
 
 
 def refuse_unread_layout(entry: Entry) -> None:
@@ -34,32 +35,38 @@ def refuse_unread_layout(entry: Entry) -> None:
         )
 
 
+def refuse_unsharded_layout(entry: Entry) -> None:
+    """Raise CatalogError[layout.unsharded] naming what volumes hold and shards cannot say yet.
+
+    Voxels that nobody judged would become background in a shard, which is a judgement.
+    """
+    unsharded = sorted(
+        {
+            f"masks with `{name}`"
+            for group in entry.cases
+            for label in group.labels.values()
+            for name in ("ignore", "unmapped", "also")
+            if getattr(label, name)
+        }
+    )
+    if unsharded:
+        raise CatalogError(
+            "layout.unsharded",
+            where=entry.id,
+            problem="the entry's labels say what shards cannot hold yet",
+            details={"not sharded yet": ", ".join(unsharded)},
+            action=f"Its volumes can be built: medshard build {entry.id} --to volumes",
+        )
+
+
 def _unread(group: CaseGroup) -> Iterator[str]:
     for kind in ("videos", "signals", "tables", "texts"):
         if getattr(group, kind):
             yield kind
     for annotation in group.annotations.values():
-        yield f"annotations of kind {annotation.kind}"
-    for label in group.labels.values():
-        yield from _unread_labels(label)
+        if not (annotation.kind == "contours" and annotation.format in OUTLINE_FORMATS):
+            yield f"annotations of kind {annotation.kind}"
     if isinstance(group.patient, PatientColumn):
         yield "patients from a table"
     if isinstance(group.split, SplitLists):
         yield "splits from lists"
-    if any(spec.key for spec in group.contents.values()):
-        yield "arrays inside a container file (`key`)"
-    if any(spec.channels for spec in group.contents.values()):
-        yield "images with `channels`"
-    if any(spec.optional for spec in group.contents.values()):
-        yield "optional images"
-
-
-def _unread_labels(label: LabelSpec) -> Iterator[str]:
-    if label.per_class:
-        yield "one mask file per class"
-    for field in ("instance", "rater"):
-        if any(field in template_fields(path) for path in label.paths):
-            yield f"one mask file per {field}"
-    for name in ("colours", "threshold", "key", "ignore", "unmapped", "also", "background"):
-        if getattr(label, name):
-            yield f"masks with `{name}`"

@@ -16,6 +16,7 @@ from medshard.converters.shard_writer import encode_sample
 from medshard.converters.shard_zip import pack_shard, plan_packing
 from medshard.errors import CatalogError, MedshardError
 from medshard.pipelines.stages.fingerprint import build_fingerprint
+from medshard.pipelines.stages.layout_support import refuse_unsharded_layout
 from medshard.pipelines.stages.stage import (
     CODE_VERSIONS,
     CaseJob,
@@ -57,6 +58,7 @@ def build_shards(context: Context, plan_name: str = "default", fingerprint: Stag
     Raises CatalogError[plan.unknown].
     """
     require_plan(context.entry, plan_name)
+    refuse_unsharded_layout(context.entry)
     fingerprint = fingerprint or build_fingerprint(context)
     started = time.monotonic()
     if not fingerprint.manifest.good:

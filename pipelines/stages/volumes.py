@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
 
 from medshard.converters.canonical import write_volume
+from medshard.converters.spooling import Spool
 from medshard.errors import StoreError
-from medshard.pipelines.stages.case_reading import CasePayload, decoders, read_case
+from medshard.pipelines.stages.case_payload import CasePayload
+from medshard.pipelines.stages.case_volume import decoders, read_case
 from medshard.pipelines.stages.cases import build_cases
 from medshard.pipelines.stages.raw import RawFile, raw_files
 from medshard.pipelines.stages.stage import (
@@ -26,6 +32,9 @@ from medshard.registry.store.records import CaseRecord, record_key
 from medshard.registry.vocabulary import Purpose
 
 STAGE = "volumes"
+
+# A worker is one core: cases are spread over workers, and `--workers 2` means two cores, not four.
+THREADS = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,10 +81,10 @@ def _refuse_other_files(
 def convert_case(job: CaseJob[ConvertPayload]) -> CaseRecord:
     """Read one case, bring it to canonical orientation, write its Zarr; runs in a worker."""
     payload = job.payload
-    volume = read_case(payload.case, layers=payload.layers)
     with payload.store.scratch() as scratch:
+        volume = read_case(payload.case, layers=payload.layers, spool=Spool(folder=scratch))
         folder = scratch / "volume"
-        write_volume(volume, folder)
+        write_volume(volume, folder, pyramid_levels=payload.case.entry.pyramid_levels, threads=THREADS)
         output = payload.store.publish_tree(folder, ".zarr")
     facts = {
         **job.record.facts,
@@ -106,6 +115,7 @@ def _job(
     parameters = {
         "group": group.model_dump(mode="json", exclude_defaults=True),
         "layers": layers,
+        "pyramid_levels": context.entry.pyramid_levels,
         "repair": [
             defect.model_dump(mode="json") for defect in context.entry.known_defects if defect.concerns(case.case)
         ],
@@ -143,9 +153,14 @@ def _job(
 
 
 def _bytes_needed(case: CaseRecord) -> int:
-    """Voxels of all images as float64 and of all labels, twice: once as read, once reoriented and compressed."""
-    voxels = 0
-    for image in case.facts["images"].values():
-        z, y, x = image["shape"]
-        voxels += z * y * x * image["channels"] * max(1, image["timepoints"])
-    return (64 << 20) + voxels * 24
+    """The largest image and its labels once in memory, or the little that is in memory of those that are spooled."""
+    images = case.facts["images"].values()
+    decoded = sum(_decoded_bytes(image) for image in images)
+    voxels = sum(math.prod(image["shape"]) for image in images)
+    labels = voxels * len(case.facts["labels"])
+    return (256 << 20) + min(decoded, len(images) * Spool().limit_bytes) * 3 // 2 + 2 * labels
+
+
+def _decoded_bytes(image: Mapping[str, Any]) -> int:
+    voxels = math.prod(image["shape"]) * image["channels"] * max(1, image["timepoints"])
+    return voxels * np.dtype(image["dtype"]).itemsize

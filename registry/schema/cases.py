@@ -22,7 +22,8 @@ class ImageSpec(Model):
     """One image, mesh, video or signal of a case. `path` is a template: `{field}` matches within one name.
 
     channels: what the last axis of a 4-D image holds, such as MR sequences. key: the array inside a npz, mat or h5
-    file. optional: cases without it are complete.
+    file. select: DICOM attribute -> pattern with stars that the wanted series has, where a folder holds several.
+    optional: cases without it are complete.
     """
 
     path: Template
@@ -31,6 +32,7 @@ class ImageSpec(Model):
     channels: tuple[str, ...] = ()
     unit: str | None = None
     key: str | None = None
+    select: dict[str, str] = {}
     optional: bool = False
 
 
@@ -49,7 +51,7 @@ class LabelSpec(Model):
     lie on one another. background: the value that means nothing, 0 but for a few inverted masks. names: value -> the
     source's own word. unmapped: value -> why it stands for no concept. ignore: values of voxels that nobody judged.
     colours: `#rrggbb` -> value. threshold: from which grey value on a lossy or 0/255 mask is foreground.
-    examined: concepts that the annotators looked for; all classes when not given.
+    examined: concepts that the annotators looked for; all classes when not given. key, select: as of an image.
     optional: a case without this layer is unlabelled, not defective.
     """
 
@@ -66,6 +68,7 @@ class LabelSpec(Model):
     maps: tuple[SoftMap, ...] = ()
     examined: tuple[str, ...] | None = None
     key: str | None = None
+    select: dict[str, str] = {}
     rater: str | None = None
     optional: bool = False
 
@@ -178,6 +181,8 @@ class CaseGroup(Model):
     def _consistent(self) -> Self:
         if not self.contents:
             raise ValueError("a group of cases has at least one image, mesh, video, signal, table or text")
+        if next(iter(self.contents.values())).optional:
+            raise ValueError("the first image (or other content) finds the cases, so it cannot be `optional`")
         known = set(template_fields(self.anchor))
         used = set(template_fields(self.case)) | set(self.where)
         if isinstance(self.patient, str):

@@ -76,7 +76,8 @@ class Entry(Model):
     """One data set.
 
     names: what else it is called. paper: the rows of the paper that mean it. source: what it really has. differences:
-    where the two disagree. confidence, doubts, evidence: how well all this is known, what is not, where it was read.
+    where the two disagree. pyramid_levels: coarser copies of each image and mask in the canonical Zarr, for viewers.
+    confidence, doubts, evidence: how well all this is known, what is not, where it was read.
     """
 
     id: EntryId
@@ -104,6 +105,7 @@ class Entry(Model):
     citation: Citation | None = None
     acquisition: tuple[Source, ...] = ()
     reencode: tuple[Reencode, ...] = ()
+    pyramid_levels: Annotated[int, Field(ge=0, le=8)] = 0
     adapter: Adapter | None = None
     cases: tuple[CaseGroup, ...] = ()
     layout_notes: str = ""

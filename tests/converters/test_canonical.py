@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from importlib import resources
 
+import ngff_zarr
 import numpy as np
 import pytest
 import tensorstore
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator, ValidationError
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
+from referencing import Registry, Resource
+from referencing.jsonschema import DRAFT202012
 
-from medshard.converters.canonical import (
-    chunk_shapes,
-    read_volume,
-    read_volume_image,
-    read_volume_layer,
-    write_volume,
-)
-from medshard.converters.geometry import pixel_grid_affine
-from medshard.converters.volume import Image, LabelLayer, Mesh, Rescale, Volume
+from medshard.converters.canonical import read_volume, read_volume_image, read_volume_layer, write_volume
+from medshard.converters.geometry import ALL_ORIENTATIONS, pixel_grid_affine, reorient
+from medshard.converters.volume import Image, LabelLayer, LeadingAxis, Mesh, Rescale, Volume
 from medshard.errors import CaseError, StoreError
 from medshard.registry.store.digests import tree_files, tree_listing
 
@@ -42,6 +42,8 @@ def volume(**changes) -> Volume:
             rescale=Rescale(slope=(1.0, 1 / 3, 0.1), intercept=(0.0, 2.0, 3.0)),
             modality="MR",
             sequence="DCE",
+            leading=LeadingAxis(kind="time", values=(1.5, 4.0)),
+            attributes={"EchoTime": (1.5, 2.0), "FlipAngle": 9, "RepetitionTime": 4.5, "ScanningSequence": ("GR",)},
         ),
         "photo": Image(array=rng.random((3, 1, 4, 5), np.float32), affine=pixel_grid_affine(), trusted_geometry=False),
     }
@@ -55,6 +57,9 @@ def volume(**changes) -> Volume:
             classes={2: "spleen", 1: "liver"},
             examined=("liver", "spleen"),
             rater="r1",
+            also={2: ("abdominal organ", "lymphatic organ")},
+            ignore=(255,),
+            colours={1: "#dd8265"},
         ),
         "nodules": LabelLayer(
             array=liver.astype(np.int32),
@@ -110,6 +115,13 @@ def folder(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module")
+def with_levels(tmp_path_factory):
+    path = tmp_path_factory.mktemp("levels") / "case.zarr"
+    write_volume(volume(), path, pyramid_levels=2)
+    return path
+
+
 def attributes(folder, node: str) -> dict:
     return json.loads((folder / node / "zarr.json").read_text())["attributes"]
 
@@ -142,8 +154,9 @@ def test_floats_that_are_not_numbers_stay(tmp_path):
     assert same(read_volume(tmp_path / "case.zarr"), case)
 
 
-def test_two_writes_are_equal_byte_for_byte(folder, tmp_path):
-    write_volume(volume(), tmp_path / "again.zarr")
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_two_writes_are_equal_byte_for_byte_with_any_number_of_threads(folder, tmp_path, threads):
+    write_volume(volume(), tmp_path / "again.zarr", threads=threads)
     assert tree_listing(tmp_path / "again.zarr") == tree_listing(folder)
 
 
@@ -154,16 +167,32 @@ def test_an_array_of_many_chunks_is_one_file_beside_its_metadata(folder):
     assert (stored.chunks, stored.shards) == ((1, 3, 128, 128), (1, 3, 256, 256))
 
 
-@pytest.mark.parametrize(
-    ("shape", "chunks", "shards"),
-    [
-        ((1, 100, 512, 500), (1, 64, 128, 128), (1, 128, 512, 512)),
-        ((2, 3, 10, 130, 20), (1, 1, 10, 128, 20), (2, 3, 10, 256, 20)),
-        ((1, 1, 32, 32), (1, 1, 32, 32), None),
-    ],
-)
-def test_chunks_are_clipped_to_the_shape_and_the_shard_covers_it(shape, chunks, shards):
-    assert chunk_shapes(shape, spatial=True) == (chunks, shards)
+@pytest.mark.parametrize("orientation", ALL_ORIENTATIONS[::7])
+def test_a_turned_view_is_stored_like_its_copy(tmp_path, orientation):
+    image = volume().images["ct"]
+    turned, affine = reorient(image.array, image.affine, orientation)
+    assert np.shares_memory(turned, image.array)
+    cases = {
+        "view": Image(array=turned, affine=affine),
+        "copy": Image(array=turned.copy(order="C"), affine=affine),
+    }
+    for name, scan in cases.items():
+        write_volume(volume(images={"scan": scan}, labels={}, meshes={}), tmp_path / name)
+    assert tree_listing(tmp_path / "view") == tree_listing(tmp_path / "copy")
+
+
+def test_rescales_of_equal_slices_take_little_space(tmp_path):
+    rescale = Rescale(slope=(0.1,) * 600, intercept=tuple(float(n) for n in range(600)), unit="HU")
+    image = Image(array=np.ones((1, 600, 2, 2), np.int16), affine=STRAIGHT, rescale=rescale)
+    write_volume(volume(images={"pet": image}, labels={}, meshes={}), tmp_path / "case")
+    assert read_volume_image(tmp_path / "case", "pet").rescale == rescale
+    assert attributes(tmp_path / "case", "images/pet")["medshard"]["rescale"]["slope"] == {"value": 0.1, "times": 600}
+
+
+def test_numbers_that_json_does_not_have_are_refused_by_name(tmp_path):
+    image = Image(array=np.ones((1, 1, 1, 1), np.int16), affine=STRAIGHT, attributes={"EchoTime": float("nan")})
+    with pytest.raises(CaseError, match=r"canonical\.not_finite"):
+        write_volume(volume(images={"scan": image}, labels={}, meshes={}), tmp_path / "case")
 
 
 def test_tensorstore_reads_the_same_voxels(folder):
@@ -201,19 +230,97 @@ class TestOmeMetadata:
 
     def test_a_series_in_time_has_a_time_axis(self, folder):
         (scale,) = attributes(folder, "images/perfusion")["ome"]["multiscales"]
-        assert [axis["type"] for axis in scale["axes"]] == ["time", "channel", "space", "space", "space"]
+        assert scale["axes"][:2] == [{"name": "t", "type": "time", "unit": "second"}, {"name": "c", "type": "channel"}]
+        steps, origin = scale["datasets"][0]["coordinateTransformations"]
+        assert (steps["scale"][:2], origin["translation"][:2]) == ([2.5, 1.0], [1.5, 0.0])
         stored = json.loads((folder / "images/perfusion/0/zarr.json").read_text())
         assert stored["dimension_names"] == ["t", "c", "z", "y", "x"]
+
+    @pytest.mark.parametrize(
+        "leading",
+        [
+            LeadingAxis(kind="diffusion", values=(0.0, 1000.0)),
+            LeadingAxis(kind="time", values=(0.0, 1.0, 5.0)),
+            LeadingAxis(kind="time"),
+            None,
+        ],
+    )
+    def test_a_leading_axis_without_even_seconds_has_no_unit(self, tmp_path, leading):
+        array = np.ones((3 if leading and len(leading.values or ()) == 3 else 2, 1, 2, 2, 2), np.int16)
+        image = Image(array=array, affine=STRAIGHT, leading=leading)
+        write_volume(volume(images={"dwi": image}, labels={}, meshes={}), tmp_path / "case")
+        (scale,) = attributes(tmp_path / "case", "images/dwi")["ome"]["multiscales"]
+        assert scale["axes"][0] == {"name": "t", "type": "time"}
+        assert read_volume_image(tmp_path / "case", "dwi").leading == leading
 
     def test_labels_are_listed_and_their_values_named(self, folder):
         assert attributes(folder, "labels")["ome"]["labels"] == ["organs", "nodules", "tissue"]
         label = attributes(folder, "labels/organs")["ome"]["image-label"]
-        assert label["properties"] == [{"label-value": 1, "concept": "liver"}, {"label-value": 2, "concept": "spleen"}]
+        assert label["properties"] == [
+            {"label-value": 1, "concept": "liver"},
+            {"label-value": 2, "concept": "spleen", "also": ["abdominal organ", "lymphatic organ"]},
+        ]
+        assert label["colors"][0]["rgba"] == [0xDD, 0x82, 0x65, 255]
         assert label["colors"][0]["rgba"] != label["colors"][1]["rgba"]
+        assert (folder / "labels/organs" / label["source"]["image"]).resolve() == (folder / "images/ct").resolve()
         assert "image-label" not in attributes(folder, "labels/tissue")["ome"]
 
     def test_an_oblique_affine_stands_in_our_attributes_exactly(self, folder):
         assert attributes(folder, "images/perfusion")["medshard"]["affine"] == OBLIQUE.tolist()
+
+
+# SHA-256 of the schemas of the specification's release 0.5.2 (repository ome/ngff, 0.5/schemas), which ngff-zarr ships.
+OFFICIAL_SCHEMAS = {
+    "_version": "26c03746999987ae695a4d0efb2ae56503dd69b7b80320732f2a04a540ef91d5",
+    "image": "eb129f72fdd91e0da5c762b0214ac96a714a562c559fc60c6f688e28644c929d",
+    "label": "9f8bfd0cc0d50c6680dd39abe9b569e53283651933fac56d3b82ca8345740aec",
+}
+
+
+def official_validator(model: str) -> Draft202012Validator:
+    schemas = {}
+    for name, digest in OFFICIAL_SCHEMAS.items():
+        data = resources.files("ngff_zarr").joinpath("spec", "0.5", "schemas", f"{name}.schema").read_bytes()
+        assert hashlib.sha256(data).hexdigest() == digest
+        schemas[name] = json.loads(data)
+    registry = Registry().with_resources(
+        (schema["$id"], Resource.from_contents(schema, default_specification=DRAFT202012))
+        for schema in schemas.values()
+    )
+    return Draft202012Validator(schemas[model], registry=registry)
+
+
+class TestOtherReadersOfOmeZarr:
+    def test_every_group_is_valid_by_the_official_schema(self, with_levels):
+        for node in ("images/ct", "images/perfusion", "images/photo", "labels/organs", "labels/tissue"):
+            official_validator("image").validate(attributes(with_levels, node))
+        for node in ("labels/organs", "labels/nodules"):
+            official_validator("label").validate(attributes(with_levels, node))
+
+    def test_the_official_schema_can_fail(self, with_levels):
+        broken = attributes(with_levels, "images/ct")
+        del broken["ome"]["multiscales"][0]["datasets"][0]["coordinateTransformations"]
+        with pytest.raises(ValidationError):
+            official_validator("image").validate(broken)
+
+    @pytest.mark.parametrize("node", ["images/ct", "images/perfusion", "images/photo", "labels/organs"])
+    def test_ngff_zarr_accepts_it_and_sees_the_same_voxels(self, with_levels, node):
+        case = volume()
+        kind, name = node.split("/")
+        wanted = case.images[name].array if kind == "images" else case.labels[name].array
+        opened = ngff_zarr.from_ngff_zarr(str(with_levels / node), validate=True)
+        np.testing.assert_array_equal(np.asarray(opened.images[0].data), wanted)
+        assert len(opened.images) == len(opened.metadata.datasets) == 3
+
+    def test_ngff_zarr_places_a_smaller_level_at_the_centre_of_its_blocks(self, with_levels):
+        opened = ngff_zarr.from_ngff_zarr(str(with_levels / "images/ct"))
+        level = opened.images[2]
+        assert [level.scale[axis] for axis in "zyx"] == pytest.approx([2.5, 2.4, 2.8])
+        first = STRAIGHT @ [0, 1.5, 1.5, 1]
+        assert [level.translation[axis] for axis in "zyx"] == pytest.approx(first[[2, 1, 0]])
+
+    def test_levels_do_not_change_what_is_read_back(self, with_levels):
+        assert same(read_volume(with_levels), without_order(volume()))
 
 
 @pytest.mark.parametrize("name", ["../escape", "a/b", ".hidden", "", "__reserved"])
@@ -232,6 +339,6 @@ def test_a_folder_with_files_in_it_is_not_written_over(folder):
 def test_a_newer_format_is_refused(tmp_path):
     write_volume(volume(labels={}, meshes={}), tmp_path / "case.zarr")
     path = tmp_path / "case.zarr" / "zarr.json"
-    path.write_text(path.read_text().replace('"format_version": 1', '"format_version": 2'))
+    path.write_text(path.read_text().replace('"format_version":2', '"format_version":3'))
     with pytest.raises(StoreError, match=r"store\.format_version"):
         read_volume(tmp_path / "case.zarr")

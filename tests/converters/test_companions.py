@@ -45,7 +45,24 @@ def test_an_analyze_pair_is_found_by_name(tmp_path: Path, image: sitk.Image) -> 
     assert companions("scan.hdr", tmp_path / "scan.hdr", {"scan.hdr", "scan.img", "x.img"}) == ("scan.img",)
 
 
-def test_a_list_of_slices_takes_the_whole_folder(tmp_path: Path) -> None:
-    (tmp_path / "scan.mhd").write_text("NDims = 3\nElementDataFile = LIST\nslice1.raw\nslice2.raw\n")
-    tree = {"a/scan.mhd", "a/slice1.raw", "a/slice2.raw", "b/slice1.raw"}
-    assert companions("a/scan.mhd", tmp_path / "scan.mhd", tree) == ("a/slice1.raw", "a/slice2.raw")
+HEADER = "NDims = 3\nDimSize = 4 3 2\nElementType = MET_SHORT\n"
+SLICES = ("a/slice1.raw", "a/slice2.raw")
+TREE = {"a/scan.mhd", "a/scan.nhdr", *SLICES, "a/slice3.raw", "b/slice1.raw", "secret.raw"}
+
+
+@pytest.mark.parametrize("data", ["LIST\nslice1.raw\nslice2.raw\n", "slice%d.raw 1 2 1\n", "slice%d.raw\n"])
+def test_slices_in_files_of_their_own_are_those_that_a_metaimage_names(tmp_path: Path, data: str) -> None:
+    (tmp_path / "scan.mhd").write_text(f"{HEADER}ElementDataFile = {data}")
+    assert companions("a/scan.mhd", tmp_path / "scan.mhd", TREE) == SLICES
+
+
+@pytest.mark.parametrize("data", ["LIST\nslice1.raw\nslice2.raw\n", "slice%01d.raw 1 2 1\n", "slice%d.raw 1 2 1 2\n"])
+def test_slices_in_files_of_their_own_are_those_that_a_nrrd_names(tmp_path: Path, data: str) -> None:
+    (tmp_path / "scan.nhdr").write_text(f"NRRD0004\ntype: short\ndata file: {data}")
+    assert companions("a/scan.nhdr", tmp_path / "scan.nhdr", TREE) == SLICES
+
+
+@pytest.mark.parametrize("content", ["", "NRRD0004\ndata file: LIST\n", "no header at all", "NRRD0004\na: b\na: b\n"])
+def test_a_broken_header_has_none_and_is_left_to_its_reader(tmp_path: Path, content: str) -> None:
+    (tmp_path / "scan.nhdr").write_text(content)
+    assert companions("a/scan.nhdr", tmp_path / "scan.nhdr", TREE) == ()

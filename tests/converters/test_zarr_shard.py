@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
+import threading
 from pathlib import Path
 
 import numpy as np
+import pytest
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numcodecs import Blosc
 from zarr.codecs import BloscCodec
 
+from medshard.converters import zarr_shard
+from medshard.converters.spooling import Spool
 from medshard.converters.zarr_shard import shard_shape, write_zarr_shard
 
 DTYPES = ["uint8", "int16", "uint32", "float32", "float64", "int64"]
@@ -71,3 +76,73 @@ def test_chunks_lie_in_c_order_and_empty_ones_take_no_bytes(tmp_path: Path) -> N
     assert table[3, 0] == table[0, 1]
     assert table[0, 1] + table[3, 1] == len(data) - 68
     assert (table[1:3] == 2**64 - 1).all()
+
+
+def test_a_chunk_of_negative_zeros_keeps_its_sign(tmp_path: Path) -> None:
+    zeros = np.full((4, 6), -0.0, np.float32)
+    assert np.signbit(write_both(zeros, (2, 3), tmp_path / "f")[...]).all()
+
+
+def scan() -> np.ndarray:
+    array = np.random.default_rng(0).integers(0, 500, (1, 37, 50, 61)).astype(np.int16)
+    array[:, :16, :20] = 0
+    return array
+
+
+def shard_of(array: np.ndarray, path: Path, threads: int) -> bytes:
+    write_zarr_shard(array, (1, 8, 16, 16), Blosc("zstd", 1, Blosc.BITSHUFFLE), path, threads=threads)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("threads", [1, 2, 7])
+def test_threads_make_no_difference(tmp_path: Path, threads: int) -> None:
+    assert shard_of(scan(), tmp_path / "c" / "0", threads) == shard_of(scan(), tmp_path / "d" / "0", 1)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("axes", list(itertools.permutations((1, 2, 3))))
+def test_a_file_that_lies_across_is_read_along_and_stored_in_c_order(
+    tmp_path: Path, axes: tuple[int, ...], threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(zarr_shard, "RELEASE_BYTES", 9000)
+    source = scan().transpose(0, *axes)
+    spooled = Spool(folder=tmp_path, limit_bytes=1).empty(source.shape, source.dtype)
+    spooled[...] = source
+    back = spooled.transpose(0, *(1 + axes.index(axis) for axis in (1, 2, 3)))
+    np.testing.assert_array_equal(back, scan())
+    assert shard_of(back, tmp_path / "c" / "0", threads) == shard_of(scan(), tmp_path / "d" / "0", 1)
+    assert [path.name for path in (tmp_path / "c").iterdir()] == ["0"]
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int16", "float32", "float64", ">i2", ">f4"])
+@pytest.mark.parametrize("columns", [48, 61])
+def test_rows_that_run_backwards_are_stored_like_their_copy(tmp_path: Path, dtype: str, columns: int) -> None:
+    array = scan()[..., :columns].astype(dtype)
+    for axes in ((-1,), (-1, -2), (-1, -3)):
+        turned = np.flip(array, axes)
+        name = "-".join(map(str, axes))
+        view = shard_of(turned, tmp_path / name / "view", 2)
+        assert view == shard_of(turned.copy(order="C"), tmp_path / f"{name}-again" / "copy", 1)
+
+
+def test_big_endian_numbers_are_stored_little_endian(tmp_path: Path) -> None:
+    big = scan().astype(">i2")
+    assert shard_of(big, tmp_path / "c" / "0", 2) == shard_of(scan(), tmp_path / "d" / "0", 1)
+
+
+def test_few_chunks_are_in_memory_at_a_time(tmp_path: Path) -> None:
+    """While the first chunk is not done, at most six others are begun by two threads."""
+    begun: list[int] = []
+    begun_meanwhile: list[int] = []
+
+    class SlowAtFirst:
+        def encode(self, chunk: np.ndarray) -> bytes:
+            begun.append(int(chunk[0]))
+            if chunk[0] == 1:
+                threading.Event().wait(0.3)
+                begun_meanwhile.append(len(begun) - 1)
+            return b"blob"
+
+    write_zarr_shard(np.arange(1, 201), (1,), SlowAtFirst(), tmp_path / "c" / "0", threads=2)
+    assert sorted(begun) == list(range(1, 201))
+    assert begun_meanwhile[0] <= 6

@@ -16,11 +16,11 @@ from medshard.registry.store.digests import sha256_json
 
 GOLDEN: dict[tuple[str, str], str] = {
     ("raw", "2"): "44dc503f8078ee4481bc554c8f28eab06e5d598a2812188b4f4b8e006206f96a",
-    ("cases", "1"): "98ad571de9def2a1cb9656756578cd95c92de01443ecf643bf49a52651c4009c",
-    ("volumes", "1"): "f9b5cf0ca0075c818df7cbeefbcb7f938778e4b69b81c125f070322f23053f7f",
+    ("cases", "2"): "d72a6eb9071a6a874f7c33acea65bf1591e7f8aa5ff9db71cc774ef8b9cbbed2",
+    ("volumes", "2"): "76dc5a552c2d33e553b2e255d4cb64367044aa7345cf65861666b1ed1d9a8499",
     ("fingerprint", "1"): "377ea701258f0d19d8d8080aeda5ccf839fac7500c13c08b4d504915cd4ba820",
     ("shards", "1"): "33b2bbd43c431c8ee43381aba686ee39b719a63a98acc481fb5164febd64b1da",
-    ("shard file", "1"): "e2882bb5bbdd027cf2478900183790afcaa0126d03af43fcd06ee5769b66b11d",
+    ("shard file", "1"): "dd8295cc4add02fb5184fa44bacc9cec337ff3b7c7deaef5abd20c20c513c65e",
 }
 
 

@@ -18,7 +18,7 @@ import yaml
 from pydantic import BaseModel
 
 from medshard.errors import CatalogError
-from medshard.pipelines.stages.layout_support import refuse_unread_layout
+from medshard.pipelines.stages.layout_support import refuse_unread_layout, refuse_unsharded_layout
 from medshard.registry import Catalog
 from medshard.registry.catalog import PUBLIC_CATALOG
 from medshard.registry.catalog.entry_checks import check_entry
@@ -257,23 +257,25 @@ def test_every_assumed_size_is_on_the_reference_page(dimension: str, sizes: Mapp
 
 
 @pytest.mark.parametrize("page", ["layout-language.md", "contributing-a-data-set.md"])
-def test_the_pages_name_every_option_of_a_label_that_a_build_refuses(page: str) -> None:
-    """What `layout.unread` complains of, tried option by option."""
-    text = (DOCS / page).read_text(encoding="utf8")
-    tried = {
-        "colours": {"#ff0000": 1},
-        "threshold": 128,
-        "ignore": [2],
-        "unmapped": {2: "the rest"},
-        "also": {1: ["spleen"]},
-        "background": 255,
-        "key": "mask",
-    }
-    for option, value in tried.items():
-        with pytest.raises(CatalogError, match=f"`{option}`"):
-            refuse_unread_layout(entry_with_mask({"path": "{case}_seg.png", "classes": {1: "liver"}, option: value}))
-        assert f"`{option}`" in text, option
-    refuse_unread_layout(entry_with_mask({"path": "{case}_seg.png", "classes": {1: "liver"}}))
+@pytest.mark.parametrize(
+    ("option", "value"), [("ignore", [2]), ("unmapped", {2: "the rest"}), ("also", {1: ["spleen"]})]
+)
+def test_the_pages_name_every_option_of_a_label_that_shards_refuse(page: str, option: str, value: object) -> None:
+    """What `layout.unsharded` complains of, tried option by option."""
+    entry = entry_with_mask({"path": "{case}_seg.png", "classes": {1: "liver"}, option: value})
+    refuse_unread_layout(entry)
+    with pytest.raises(CatalogError, match=f"`{option}`"):
+        refuse_unsharded_layout(entry)
+    assert f"`{option}`" in (DOCS / page).read_text(encoding="utf8")
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("colours", {"#ff0000": 1}), ("threshold", 128), ("background", 255), ("key", "mask")]
+)
+def test_what_shards_take_is_refused_by_no_stage(option: str, value: object) -> None:
+    entry = entry_with_mask({"path": "{case}_seg.png", "classes": {1: "liver"}, option: value})
+    refuse_unread_layout(entry)
+    refuse_unsharded_layout(entry)
 
 
 def entry_with_mask(mask: dict[str, Any]) -> Entry:

@@ -9,20 +9,22 @@ not along the normal (gantry tilt) keeps its true, sheared affine.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medshard.converters.formats.dicom_frames import Frame
+from medshard.converters.dicom.frames import Frame, numbers_of
+from medshard.converters.dicom.steps import Steps
 from medshard.converters.formats.faults import bad_file
 from medshard.converters.geometry import affine_from_dicom, pixel_grid_affine
-from medshard.converters.volume import Affine
+from medshard.converters.volume import Affine, LeadingAxis, spacing_of
 
 # In parts of the slice step; scanners round positions to a tenth of a millimetre or finer.
 POSITION_TOLERANCE = 0.1
 DUPLICATE_MM = 1e-3
-ORIENTATION_TOLERANCE = 1e-4
+ORIENTATION_TOLERANCE = 1e-3
+SPACING_TOLERANCE = 1e-3
 # A shear that moves the last slice by less than this part of a pixel is rounding.
 TILT_PIXELS = 0.1
 
@@ -33,16 +35,24 @@ Vectors = NDArray[np.float64]
 class Stack:
     """Frames in order.
 
-    order: indices into the frames that were given, first slice first.
+    order: indices into the frames that were given: all slices of the first step, first slice first, then the next.
+    steps: how many there are; leading: what they count, where it is more than one.
     affine: index (z, y, x, 1) -> RAS+ mm.
-    along_time: the frames are time points of one slice.
     """
 
     order: tuple[int, ...]
     affine: Affine
     trusted_geometry: bool = True
-    along_time: bool = False
+    steps: int = 1
+    leading: LeadingAxis | None = None
     warnings: tuple[str, ...] = ()
+
+    @property
+    def slices(self) -> int:
+        return len(self.order) // self.steps
+
+    def with_warnings(self, more: Sequence[str]) -> Stack:
+        return replace(self, warnings=(*self.warnings, *more)) if more else self
 
 
 def stack_frames(frames: Sequence[Frame], *, in_time: bool) -> Stack:
@@ -52,16 +62,9 @@ def stack_frames(frames: Sequence[Frame], *, in_time: bool) -> Stack:
     Raises CaseError[dicom.no_positions | dicom.mixed_orientation | dicom.mixed_grid | dicom.duplicate_slices |
     dicom.missing_slices | dicom.irregular_spacing].
     """
-    placed = [frame.position is not None and frame.orientation is not None for frame in frames]
-    if not any(placed):
+    if not any(frame.position is not None and frame.orientation is not None for frame in frames):
         return _unplaced(frames, in_time)
-    if not all(placed):
-        raise bad_file(
-            "dicom.no_positions",
-            frames[placed.index(False)].file,
-            "some frames of the series state no position",
-            details={"frames": len(frames), "without position": placed.count(False)},
-        )
+    require_places(frames)
     orientation, spacing = _common_plane(frames)
     positions = np.array([frame.position for frame in frames], np.float64)
     normal = np.cross(orientation[:3], orientation[3:])
@@ -78,6 +81,47 @@ def stack_frames(frames: Sequence[Frame], *, in_time: bool) -> Stack:
     return Stack(order=tuple(int(i) for i in order), affine=affine, warnings=tuple(warnings))
 
 
+def require_places(frames: Sequence[Frame]) -> None:
+    """Raises CaseError[dicom.no_positions] unless every frame has a position and an orientation."""
+    without = [frame for frame in frames if frame.position is None or frame.orientation is None]
+    if without:
+        raise bad_file(
+            "dicom.no_positions",
+            without[0].file,
+            "some frames of the series state no position",
+            details={"frames": len(frames), "without position": len(without)},
+        )
+
+
+def stack_steps(frames: Sequence[Frame], steps: Steps) -> Stack:
+    """Frames of several steps: the geometry is that of the first one, and the others must have it too.
+
+    Raises CaseError as `stack_frames` does.
+    """
+    first = [frames[index] for index in steps.volumes[0]]
+    stack = stack_frames(first, in_time=False)
+    places = np.array([frame.position for frame in first], np.float64)[list(stack.order)]
+    limit = POSITION_TOLERANCE * float(min(spacing_of(stack.affine)))
+    for volume in steps.volumes[1:]:
+        members = [frames[volume[index]] for index in stack.order]
+        away = np.linalg.norm(np.array([frame.position for frame in members], np.float64) - places, axis=1)
+        if away.max() > limit:
+            worst = int(away.argmax())
+            raise bad_file(
+                "dicom.irregular_spacing",
+                members[worst].file,
+                "the volumes of the series do not lie at the same place",
+                details={"largest deviation": f"{away[worst]:.3f} mm, at {_place(members[worst])}"},
+            )
+    return replace(
+        stack,
+        order=tuple(volume[index] for volume in steps.volumes for index in stack.order),
+        steps=len(steps.volumes),
+        leading=steps.leading,
+        warnings=(*stack.warnings, *steps.notes),
+    )
+
+
 def _unplaced(frames: Sequence[Frame], in_time: bool) -> Stack:
     files = {frame.file for frame in frames}
     if len(files) > 1:
@@ -89,13 +133,26 @@ def _unplaced(frames: Sequence[Frame], in_time: bool) -> Stack:
             action="The case is excluded. Describe each file as an image of its own in the catalog.",
         )
     warnings = ("no position and orientation are stated: the pixel grid is not placed in the patient",)
+    along_time = in_time and len(frames) > 1
     return Stack(
         order=tuple(range(len(frames))),
         affine=pixel_grid_affine(),
         trusted_geometry=False,
-        along_time=in_time and len(frames) > 1,
+        steps=len(frames) if along_time else 1,
+        leading=LeadingAxis(values=_frame_times(frames)) if along_time else None,
         warnings=warnings,
     )
+
+
+def _frame_times(frames: Sequence[Frame]) -> tuple[float, ...] | None:
+    """Seconds from the first frame of a cine (DICOM PS3.3 C.7.6.5: Frame Time and Frame Time Vector are in ms)."""
+    dataset = frames[0].source.dataset
+    vector, time = (numbers_of((dataset,), "", name) for name in ("FrameTimeVector", "FrameTime"))
+    if len(vector) == len(frames):
+        return tuple(float(v) for v in np.round(np.cumsum(vector) / 1000, 6))
+    if len(time) == 1 and time[0] > 0:
+        return tuple(round(number * time[0] / 1000, 6) for number in range(len(frames)))
+    return None
 
 
 def _common_plane(frames: Sequence[Frame]) -> tuple[Vectors, tuple[float, ...]]:
@@ -119,7 +176,7 @@ def _common_plane(frames: Sequence[Frame]) -> tuple[Vectors, tuple[float, ...]]:
                 details={first.file.name: first.orientation, frame.file.name: frame.orientation},
                 action="The case is excluded. Separate the localiser from the stack.",
             )
-        if frame.pixel_spacing != first.pixel_spacing:
+        if not np.allclose(frame.pixel_spacing or 0.0, first.pixel_spacing or 0.0, rtol=0, atol=SPACING_TOLERANCE):
             raise bad_file(
                 "dicom.mixed_grid",
                 frame.file,
@@ -220,5 +277,4 @@ def _step_warnings(step: Vectors, normal: Vectors, spacing: Sequence[float], fra
 
 def _place(frame: Frame) -> str:
     position = ", ".join(f"{value:.2f}" for value in frame.position or ())
-    number = f" frame {frame.number + 1}" if frame.number else ""
-    return f"{frame.file.name}{number} at ({position}) mm LPS"
+    return f"{frame.name} at ({position}) mm LPS"

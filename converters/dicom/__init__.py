@@ -1,0 +1,1 @@
+"""DICOM: series of files -> stacks of frames with geometry, numbers and meaning."""

@@ -1,0 +1,223 @@
+"""Which image of many is meant: what each is called without naming anybody, what is selected, what is no scan."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medshard.converters.dicom.defined_terms import IMAGE_TYPES, MODALITIES
+from medshard.converters.dicom.frames import Frame, frames_of, is_image
+from medshard.converters.dicom.headers import DicomFile, read_headers
+from medshard.converters.dicom.split import Image, split_frames
+from medshard.converters.dicom.steps import echo_time
+from medshard.converters.dicom.values import numbers, text, texts
+from medshard.converters.formats.faults import bad_file, bad_file_errors
+
+# Objects that lie beside scans and are none.
+NO_SCANS = frozenset({"SEG", "RTSTRUCT", "RTPLAN", "RTDOSE", "SR", "PR", "KO", "REG", "FID", "DOC", "RTRECORD", "RWV"})
+LOCALISER_WORDS = frozenset({"LOCALIZER", "SCOUT", "SURVIEW", "REF_SURVIEW", "SCREENSAVE", "SCREEN SAVE", "DOSE_INFO"})
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+MOST_LISTED = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Catalogue:
+    """All images of a pile of files. others: kind -> number of files that are no image."""
+
+    images: tuple[Image, ...]
+    others: Mapping[str, int]
+
+
+def catalogue(paths: Sequence[Path]) -> Catalogue:
+    """What the files hold, ordered by series number and by what tells the images of a series apart.
+
+    Raises CaseError[read.unreadable | read.truncated] for a file that cannot be read as DICOM, and [read.unsupported]
+    where no file is an image.
+    """
+    files = read_headers(paths)
+    frames: list[Frame] = []
+    others: Counter[str] = Counter()
+    for file in files:
+        if is_image(file.dataset):
+            with bad_file_errors(file.path, "pydicom"):
+                frames += frames_of(file)
+        else:
+            others[_kind_of(file)] += 1
+    if not frames:
+        if files:
+            frames_of(files[0])
+        raise bad_file("read.unsupported", paths[0], "the files hold a directory of images, but no image")
+    with bad_file_errors(frames[0].file, "pydicom"):
+        images = sorted(split_frames(frames), key=_order)
+    return Catalogue(images=tuple(images), others=others)
+
+
+def selected(found: Catalogue, select: Mapping[str, str]) -> list[Image]:
+    """The images whose attributes match all patterns. Raises CaseError[dicom.no_series] where none does."""
+    wanted = [image for image in found.images if all(_matches(image, *item) for item in select.items())]
+    if wanted:
+        return wanted
+    raise bad_file(
+        "dicom.no_series",
+        found.images[0].frames[0].file,
+        "no image of the files has the attributes that are selected",
+        details={"selected by": ", ".join(select), **_listing(found.images)},
+        action="The case is excluded. Correct `select` in the entry's layout.",
+    )
+
+
+def the_one(found: Catalogue, select: Mapping[str, str]) -> tuple[Image, tuple[str, ...]]:
+    """The image that is meant, and a note on what was passed over.
+
+    Raises CaseError[dicom.several_series], and the problem of the image where its frames make none.
+    """
+    wanted = selected(found, select)
+    scans = [image for image in wanted if is_scan(image)] or wanted
+    if len(scans) > 1:
+        raise bad_file(
+            "dicom.several_series",
+            scans[0].frames[0].file,
+            f"the files hold {len(scans)} images, and one is asked for",
+            details=_listing(scans),
+            action="The case is excluded. Name the one that is meant in the entry's layout, such as "
+            f"`select: {{{_telling_attribute(scans)}}}`.",
+        )
+    (image,) = scans
+    if image.problem is not None:
+        raise image.problem
+    return image, _passed_over(found, wanted)
+
+
+def is_scan(image: Image) -> bool:
+    """Whether it is what a folder is asked for: no localiser, no annotation, no screen shot."""
+    dataset = image.frames[0].source.dataset
+    words = set(image.frames[0].words("ImageType"))
+    return not (
+        text(dataset, "Modality") in NO_SCANS
+        or words & LOCALISER_WORDS
+        or (text(dataset, "SOPClassUID") or "").startswith(SECONDARY_CAPTURE)
+    )
+
+
+def description(image: Image) -> str:
+    """One line that tells images apart and names nobody: numbers, and words of the standard."""
+    first = image.frames[0]
+    dataset = first.source.dataset
+    series = numbers(dataset, "SeriesNumber")
+    modality = text(dataset, "Modality")
+    words = [word for word in first.words("ImageType") if word in IMAGE_TYPES]
+    steps = image.stack.steps if image.stack else 1
+    slices = image.stack.slices if image.stack else len(image.frames)
+    parts = [
+        f"series {series[0]:g}" if series else "no series number",
+        modality if modality in MODALITIES else "no known modality",
+        f"{first.columns} x {first.rows} x {slices}",
+    ]
+    if steps > 1:
+        parts.append(f"{steps} steps")
+    echo = echo_time(first)
+    if echo is not None:
+        parts.append(f"echo time {echo:g} ms")
+    if words:
+        parts.append("\\".join(words))
+    if image.problem is not None:
+        parts.append(image.problem.code)
+    return ", ".join(parts)
+
+
+def _matches(image: Image, attribute: str, pattern: str) -> bool:
+    """Stars stand for anything, letter case is ignored; a number also matches one that is equal."""
+    stated = _stated(image.frames[0], attribute)
+    if stated is None:
+        return False
+    expression = ".*".join(re.escape(part) for part in pattern.split("*"))
+    if re.fullmatch(expression, stated, re.IGNORECASE | re.DOTALL):
+        return True
+    try:
+        return float(stated) == float(pattern)
+    except ValueError:
+        return False
+
+
+def _stated(frame: Frame, attribute: str) -> str | None:
+    """An attribute as text, several values joined by backslashes; None where the header has none."""
+    places = [place for group in frame.groups for place in (group, *_macros(group))]
+    for place in places:
+        words = texts(place, attribute)
+        if words:
+            return "\\".join(words)
+        values = numbers(place, attribute)
+        if values:
+            return "\\".join(f"{value:g}" for value in values)
+    if attribute == "EchoTime" and (echo := echo_time(frame)) is not None:
+        return f"{echo:g}"
+    return None
+
+
+def _macros(group: Any) -> list[Any]:
+    """The first items of the sequences of a functional group; a data set itself has too many to be searched."""
+    if "SOPClassUID" in group:
+        return []
+    return [element.value[0] for element in group if element.VR == "SQ" and element.value]
+
+
+def _passed_over(found: Catalogue, wanted: Sequence[Image]) -> tuple[str, ...]:
+    """Files that are no image, and images that are no scan, counted."""
+    counts = Counter(found.others)
+    for image in found.images:
+        if image in wanted and not is_scan(image) and any(is_scan(other) for other in wanted):
+            modality = text(image.frames[0].source.dataset, "Modality")
+            kind = modality if modality in NO_SCANS else "localisers and screen shots"
+            counts[str(kind)] += len({frame.file for frame in image.frames})
+    if not counts:
+        return ()
+    listed = ", ".join(f"{number} {kind}" for kind, number in sorted(counts.items()))
+    return (f"files beside the image are passed over: {listed}",)
+
+
+def _telling_attribute(images: Sequence[Image]) -> str:
+    """An attribute that tells images apart, with a value of the first of them that names nobody."""
+    candidates: tuple[tuple[str, Callable[[Frame], str | None]], ...] = (
+        ("SeriesNumber", lambda frame: _stated(frame, "SeriesNumber")),
+        ("EchoTime", lambda frame: _stated(frame, "EchoTime")),
+        ("AcquisitionNumber", lambda frame: _stated(frame, "AcquisitionNumber")),
+        ("Rows", lambda frame: str(frame.rows)),
+    )
+    for keyword, value_of in candidates:
+        values = [value_of(image.frames[0]) for image in images]
+        if values[0] is not None and len(set(values)) == len(images):
+            return f"{keyword}: {values[0]}"
+    return 'SeriesDescription: "*..."'
+
+
+def _listing(images: Sequence[Image]) -> dict[str, object]:
+    listed: dict[str, object] = {
+        f"image {number}": description(image) for number, image in enumerate(images[:MOST_LISTED], start=1)
+    }
+    if len(images) > MOST_LISTED:
+        listed["and"] = f"{len(images) - MOST_LISTED} more"
+    return listed
+
+
+def _order(image: Image) -> tuple[Any, ...]:
+    first = image.ordered[0] if image.stack else image.frames[0]
+    dataset = first.source.dataset
+    series = numbers(dataset, "SeriesNumber")
+    return (
+        series[0] if series else 0.0,
+        text(dataset, "SeriesInstanceUID") or "",
+        "\\".join(first.words("ImageType")),
+        echo_time(first) or 0.0,
+        first.position or (),
+        text(dataset, "SOPInstanceUID") or "",
+        first.number,
+    )
+
+
+def _kind_of(file: DicomFile) -> str:
+    modality = text(file.dataset, "Modality")
+    return modality if modality in MODALITIES else "unknown objects"

@@ -1,0 +1,102 @@
+"""One case's image and mesh files -> images and meshes as the catalog describes them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from medshard.converters.formats.format import Header, Request
+from medshard.converters.reading import read_header, read_image, read_mesh
+from medshard.converters.spooling import IN_MEMORY, Spool
+from medshard.converters.volume import Image, Mesh
+from medshard.errors import CaseError
+from medshard.pipelines.stages.case_payload import CasePayload
+from medshard.registry.schema import ImageSpec
+from medshard.registry.vocabulary import Modality
+
+UNSTATED = "arbitrary"
+
+
+def present_images(payload: CasePayload) -> tuple[str, ...]:
+    """The images of the case that have files; those that lack them have to be optional.
+
+    Raises CaseError[image.missing].
+    """
+    for name, spec in payload.group.images.items():
+        if not payload.case.images[name] and not spec.optional:
+            raise CaseError(
+                "image.missing",
+                where=payload.where,
+                problem=f"no file matches the image {name}",
+                details={"looked for": spec.path},
+                action="Complete the source, or list the case under `known_defects`.",
+            )
+    return tuple(name for name, files in payload.case.images.items() if files)
+
+
+def read_case_header(payload: CasePayload, name: str) -> Header:
+    """The header of one image. Raises CaseError as `read_header` does."""
+    spec = payload.group.images[name]
+    return read_header(payload.locate(payload.case.images[name]), where=payload.where, request=_request(spec))
+
+
+def read_case_image(payload: CasePayload, name: str, spool: Spool = IN_MEMORY) -> Image:
+    """One image as it lies in the source, with the meaning that the catalog adds.
+
+    Raises CaseError as `read_image` does, and [image.channels | image.unit].
+    """
+    spec = payload.group.images[name]
+    files = payload.locate(payload.case.images[name])
+    image = read_image(files, where=payload.where, request=replace(_request(spec), spool=spool))
+    modality = spec.modality or payload.group.modality
+    unit = _unit(spec, image, modality, where=f"{payload.where} image {name}")
+    image = replace(
+        image,
+        modality=modality.value,
+        sequence=spec.sequence or image.sequence,
+        rescale=replace(image.rescale, unit=unit),
+    )
+    return _with_channels(image, spec.channels, where=f"{payload.where} image {name}") if spec.channels else image
+
+
+def read_case_mesh(payload: CasePayload, name: str) -> Mesh:
+    """One surface; the unit of its vertices is the catalog's word where the format has none."""
+    mesh = read_mesh(payload.locate(payload.case.meshes[name]), where=payload.where)
+    return replace(mesh, unit=payload.group.meshes[name].unit or mesh.unit)
+
+
+def _request(spec: ImageSpec) -> Request:
+    return Request(key=spec.key, select=spec.select)
+
+
+def _unit(spec: ImageSpec, image: Image, modality: Modality, *, where: str) -> str:
+    """The unit that the source states, else the catalog's, else HU for CT.
+
+    Formats without a unit of their own are silent; by convention their CT is in Hounsfield units.
+    """
+    stated = image.rescale.unit
+    if stated != UNSTATED and spec.unit is not None and spec.unit != stated:
+        raise CaseError(
+            "image.unit",
+            where=where,
+            problem=f"the catalog says that the numbers are {spec.unit}, the source states {stated}",
+            action="Correct `unit` in the catalog entry; for SUVbw the record's warnings say what the series lacks.",
+        )
+    if stated != UNSTATED:
+        return stated
+    return spec.unit or ("HU" if modality == "CT" else UNSTATED)
+
+
+def _with_channels(image: Image, names: tuple[str, ...], *, where: str) -> Image:
+    """The last axis of the file, which a format reads as time, as the channels that the catalog names."""
+    array = image.array
+    if array.ndim == 5 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim != 4 or len(array) != len(names):
+        raise CaseError(
+            "image.channels",
+            where=where,
+            problem=f"the catalog names {len(names)} channels, the file holds another number",
+            details={"channels": ", ".join(names), "found": "x".join(map(str, image.array.shape))},
+            action="Correct `channels` in the catalog entry.",
+        )
+    return replace(image, array=array, leading=None, attributes={**image.attributes, "Channels": names})

@@ -1,0 +1,89 @@
+"""`medshard convert`: what lies in a folder becomes Zarr, and what cannot is named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import made_dicom
+import nibabel as nib
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from medshard.cli import cli
+from medshard.converters.canonical import read_volume
+
+
+@pytest.fixture
+def scans(tmp_path: Path) -> Path:
+    folder = tmp_path / "scans"
+    (folder / "nifti").mkdir(parents=True)
+    nib.save(nib.Nifti1Image(np.arange(60, dtype=np.int16).reshape(3, 4, 5), np.eye(4)), folder / "nifti" / "a.nii.gz")
+    made_dicom.write(made_dicom.frames(made_dicom.planes(4), series="a", number=2), folder / "dicom", prefix="x")
+    made_dicom.write(made_dicom.frames(made_dicom.planes(5), series="b", number=3), folder / "dicom", prefix="y")
+    (folder / "pair.mhd").write_text(
+        "ObjectType = Image\nNDims = 3\nDimSize = 2 3 4\nElementSpacing = 1 1 2\nElementType = MET_UCHAR\n"
+        "ElementDataFile = pair.raw\n"
+    )
+    (folder / "pair.raw").write_bytes(bytes(range(24)))
+    return folder
+
+
+def run(*arguments: object) -> tuple[int, str]:
+    result = CliRunner().invoke(cli, ["convert", *map(str, arguments)])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.output
+    return result.exit_code, result.output
+
+
+def test_a_folder_of_everything(scans: Path, tmp_path: Path) -> None:
+    code, output = run(scans, "-o", tmp_path / "out", "--json")
+    assert code == 0, output
+    rows = {row["name"]: row for row in json.loads(output)}
+    assert sorted(rows) == ["dicom-1", "dicom-2", "nifti_a.nii.gz", "pair.mhd"]
+    assert [rows[f"dicom-{number}"]["shape"] for number in (1, 2)] == [[4, 6, 8], [5, 6, 8]]
+    volume = read_volume(Path(rows["pair.mhd"]["zarr"]))
+    assert volume.images["image"].array.reshape(-1).size == 24
+    assert read_volume(Path(rows["dicom-1"]["zarr"])).images["image"].rescale.unit == "HU"
+
+
+def test_one_bad_file_is_named_and_the_others_are_converted(scans: Path, tmp_path: Path) -> None:
+    file = scans / "nifti" / "a.nii.gz"
+    file.write_bytes(file.read_bytes()[:60])
+    code, output = run(scans, "-o", tmp_path / "out")
+    assert code == 1
+    assert "nifti_a.nii.gz: not converted" in output
+    assert "read.truncated" in output
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "dicom-1.zarr",
+        "dicom-2.zarr",
+        "pair.mhd.zarr",
+    ]
+
+
+def test_a_bad_series_leaves_the_other_of_its_folder(scans: Path, tmp_path: Path) -> None:
+    (scans / "dicom" / "y-0002.dcm").unlink()
+    code, output = run(scans / "dicom", "-o", tmp_path / "out")
+    assert code == 1
+    assert "dicom.missing_slices" in output
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["dicom-1.zarr"]
+
+
+def test_only_the_series_that_is_selected(scans: Path, tmp_path: Path) -> None:
+    code, output = run(scans / "dicom", "-o", tmp_path / "out", "--select", "SeriesNumber=3")
+    assert code == 0, output
+    (folder,) = (tmp_path / "out").iterdir()
+    assert read_volume(folder).images["image"].shape == (5, 6, 8)
+
+
+def test_a_pattern_without_equals_is_refused(scans: Path, tmp_path: Path) -> None:
+    code, output = run(scans, "-o", tmp_path / "out", "--select", "SeriesNumber")
+    assert code == 2
+    assert "NAME=PATTERN" in output
+
+
+def test_an_empty_folder_converts_nothing_and_says_so(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    code, output = run(tmp_path / "empty", "-o", tmp_path / "out")
+    assert code == 1
+    assert "no file was found" in output

@@ -1,0 +1,77 @@
+"""One image out of a folder of many: by what it is, by what is selected, and without naming anybody."""
+
+from __future__ import annotations
+
+import pytest
+from made_dicom import frames, planes, write
+
+from medshard.converters.formats import dicom
+from medshard.converters.formats.format import Request
+from medshard.converters.reading import read_header
+from medshard.errors import CaseError
+
+NAME = "Hasenpfeffer"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    thin = frames(planes(4), series="thin", number=2, SeriesDescription=f"Thin {NAME}", ConvolutionKernel="B70f")
+    thick = frames(planes(3), series="thick", number=3, SeriesDescription="Thick soft", ConvolutionKernel="B30f")
+    return write([*thin, *thick], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("select", "slices"),
+    [
+        ({"SeriesDescription": "*THICK*"}, 3),
+        ({"SeriesNumber": "2"}, 4),
+        ({"SeriesNumber": "2.0"}, 4),
+        ({"ConvolutionKernel": "b30*"}, 3),
+        ({"ImageType": "ORIGINAL\\PRIMARY\\*", "Modality": "ct", "SeriesNumber": "3"}, 3),
+    ],
+)
+def test_a_pattern_selects(folder, select, slices):
+    assert read_header(folder, where="e/c", request=Request(select=select)).shape[0] == slices
+
+
+@pytest.mark.parametrize("select", [{}, {"SeriesDescription": "*nothing*"}, {"SeriesDescription": "*T*"}])
+def test_what_is_refused_lists_the_images_and_names_nobody(folder, select):
+    with pytest.raises(CaseError) as error:
+        read_header(folder, where="e/c", request=Request(select=select))
+    assert error.value.code in ("dicom.several_series", "dicom.no_series")
+    assert "series 2, CT, 8 x 6 x 4" in str(error.value)
+    assert NAME not in str(error.value)
+
+
+def test_a_pattern_is_no_regular_expression(folder):
+    with pytest.raises(CaseError, match="dicom.no_series"):
+        read_header(folder, where="e/c", request=Request(select={"ConvolutionKernel": "B.0f"}))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"Modality": "SEG"},
+        {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]},
+        {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7"},
+        {"Modality": "SR", "Rows": None},
+    ],
+)
+def test_what_is_no_scan_is_passed_over_beside_one_and_counted(tmp_path, fields):
+    scan = frames(planes(4))
+    other = frames(planes(1), series="other", number=9, **fields)
+    header = read_header(write([*other, *scan], tmp_path), where="e/c")
+    assert header.shape[0] == 4
+    assert any("passed over: 1 " in warning for warning in header.warnings)
+
+
+def test_a_localiser_alone_is_an_image(tmp_path):
+    made = frames(planes(2), ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
+    assert read_header(write(made, tmp_path), where="e/c").shape[0] == 2
+
+
+def test_a_folder_is_converted_image_by_image_whatever_else_lies_in_it(folder, tmp_path):
+    (tmp_path / "notes.txt").write_text("not DICOM")
+    found = dicom.read_all([*folder, tmp_path / "notes.txt"])
+    assert [image.shape[0] for _, image in found] == [4, 3]
+    assert [header.shape[0] for header, _ in found] == [4, 3]
