@@ -56,6 +56,10 @@ bench: install
 	$(BIN)/python benchmarks/catalog_load.py
 	$(BIN)/python benchmarks/download.py
 	$(BIN)/python benchmarks/unpack.py
+	$(BIN)/python benchmarks/convert_nifti.py
+	$(BIN)/python benchmarks/convert_dicom.py
+	$(BIN)/python benchmarks/convert_scaling.py
+	$(BIN)/python benchmarks/convert_memory.py --side 600 --in-memory
 
 soak: install
 	$(BIN)/python -m pytest -q -s -m soak --timeout 7200 $(PYTEST_ARGS)

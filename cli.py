@@ -247,6 +247,8 @@ def _layout_warnings(result: StageResult) -> Iterator[str]:
     """What `cases` noticed about the entry rather than about a case."""
     if names := result.details.get("defects_of_no_case"):
         yield f"known_defects names cases that are not there: {', '.join(names)}"
+    if classes := result.details.get("classes_of_no_case"):
+        yield f"no case has a voxel of {', '.join(classes)}: rare, or another value or name in the files?"
     if parts := result.details.get("shipped_split"):
         counts = ", ".join(f"{count} {part}" for part, count in parts.items())
         yield f"shipped as {counts}: training makes its own split by patient and does not use this one yet"

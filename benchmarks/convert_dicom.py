@@ -1,6 +1,7 @@
 """How fast a DICOM series becomes canonical Zarr, against dcm2niix and dicom2nifti, which write nii.gz.
 
-    python benchmarks/convert_dicom.py --image lung2_image.nrrd --slices 300 --rounds 5
+    python benchmarks/convert_dicom.py --root data --entry pyradiomics-cases --slices 300 --rounds 5
+    python benchmarks/convert_dicom.py --image lung2_image.nrrd
 
 The series is a real CT, mirrored along z until it has as many slices, under made headers, one file a slice, not
 compressed. All take turns on the same folder, files in the page cache; the figures are medians. dcm2niix runs as the
@@ -22,17 +23,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from real_scans import add_scan_options, scans
 
 from medshard.converters.canonical import write_volume
 from medshard.converters.dicom_series_writer import write_ct_series
 from medshard.converters.geometry import canonical_volume
 from medshard.converters.reading import read_image
 from medshard.converters.volume import Volume
+from medshard.errors import MedshardError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--image", type=Path, required=True, help="a CT scan in any format that medshard reads")
+    add_scan_options(parser)
     parser.add_argument("--slices", type=int, default=300)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--folder", type=Path, help="where the temporary folder is made")
@@ -42,7 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("there is no `dcm2niix` beside this Python", file=sys.stderr)
         return 1
     with tempfile.TemporaryDirectory(prefix="convert-dicom-", dir=options.folder) as folder:
-        series = make_series(options.image, options.slices, Path(folder) / "series")
+        try:
+            series = make_series(scans(options)[-1], options.slices, Path(folder) / "series")
+        except MedshardError as error:
+            print(error, file=sys.stderr)
+            return 1
         report(series, dcm2niix, Path(folder), options.rounds)
     return 0
 

@@ -3,7 +3,7 @@
     python benchmarks/convert_nifti.py --root data --entry pyradiomics-cases --rounds 7
     python benchmarks/convert_nifti.py --image scan.nii.gz
 
-The chest CTs of the entry are written as nii.gz by SimpleITK first. All three read a file, turn it to canonical
+Scans that are no nii.gz are written as one by SimpleITK first. All three read a file, turn it to canonical
 orientation without copying, and write chunks, shard and compressor as medshard does; zarr-python may use as many
 threads. They take turns, with the file in the page cache; the figures are medians. What they wrote is compared.
 """
@@ -11,7 +11,6 @@ threads. They take turns, with the file in the page cache; the figures are media
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import statistics
 import sys
@@ -27,6 +26,7 @@ import numpy as np
 import SimpleITK
 import zarr
 from numpy.typing import NDArray
+from real_scans import add_scan_options, scans
 from zarr.codecs import BloscCodec
 
 from medshard.converters.canonical import write_volume
@@ -36,11 +36,6 @@ from medshard.converters.volume import Volume
 from medshard.converters.zarr_nodes import BLOCK_BYTES, COMPRESSION_LEVEL, COMPRESSOR, voxel_form
 from medshard.converters.zarr_shard import available_threads, shard_shape
 from medshard.errors import MedshardError
-from medshard.pipelines.stages.raw import raw_files
-from medshard.registry.store import Store
-from medshard.registry.store.manifests import read_manifest, require_head
-
-SCANS = ("lung1_image.nrrd", "lung2_image.nrrd")
 
 Converter = Callable[[Path, Path, int], object]
 
@@ -56,32 +51,28 @@ class Contestant:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", default=os.environ.get("MEDSHARD_ROOT", "data"), help="the store")
-    parser.add_argument("--entry", default="pyradiomics-cases", help="the entry whose chest CTs are converted")
-    parser.add_argument("--image", type=Path, action="append", help="a nii.gz to convert instead; may be repeated")
+    add_scan_options(parser)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, action="append", help="may be repeated; by default 1 and all cores")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="convert-nifti-") as folder:
         try:
-            scans = options.image or scans_of(Store.open(options.root, create=False), options.entry, Path(folder))
+            sources = [as_nifti(scan, Path(folder)) for scan in scans(options)]
         except MedshardError as error:
             print(error, file=sys.stderr)
             return 1
         for threads in options.threads or sorted({1, available_threads()}):
-            for scan in scans:
+            for scan in sources:
                 report(scan, Path(folder), options.rounds, threads)
     return 0
 
 
-def scans_of(store: Store, entry: str, folder: Path) -> list[Path]:
-    """The entry's chest CTs as nii.gz."""
-    files = raw_files(store, read_manifest(store, require_head(store, entry, "raw").manifest))
-    made = []
-    for path, file in sorted(files.items()):
-        if path.endswith(SCANS):
-            made.append(folder / Path(path).with_suffix(".nii.gz").name)
-            SimpleITK.WriteImage(SimpleITK.ReadImage(str(file.location)), str(made[-1]))
+def as_nifti(scan: Path, folder: Path) -> Path:
+    """The scan itself, or what SimpleITK makes a nii.gz of."""
+    if scan.name.endswith(".nii.gz"):
+        return scan
+    made = folder / scan.with_suffix(".nii.gz").name
+    SimpleITK.WriteImage(SimpleITK.ReadImage(str(scan)), str(made))
     return made
 
 

@@ -1,6 +1,7 @@
 """How much faster two workers convert many cases than one: a build of `volumes` over copies of a real scan.
 
-    python benchmarks/convert_scaling.py --image lung2_image.nrrd --cases 12 --rounds 3
+    python benchmarks/convert_scaling.py --root data --entry pyradiomics-cases --cases 60 --rounds 3
+    python benchmarks/convert_scaling.py --image lung2_image.nrrd
 
 Each case is a nii.gz of its own bytes (its first voxel differs), acquired from a folder. One and two workers take
 turns; each builds into a new store whose stage `cases` is there already, so the figures are of the stage `volumes`
@@ -19,8 +20,10 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
+from real_scans import add_scan_options, scans
 
 from medshard.converters.reading import read_image
+from medshard.errors import MedshardError
 from medshard.pipelines.build import build
 from medshard.pipelines.execution.map_cases import Execution
 from medshard.registry import Catalog
@@ -47,12 +50,16 @@ entries:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--image", type=Path, required=True)
-    parser.add_argument("--cases", type=int, default=12)
+    add_scan_options(parser)
+    parser.add_argument("--cases", type=int, default=60)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="convert-scaling-") as folder:
-        catalog = make_cases(options.image, options.cases, Path(folder))
+        try:
+            catalog = make_cases(scans(options)[-1], options.cases, Path(folder))
+        except MedshardError as error:
+            print(error, file=sys.stderr)
+            return 1
         report(catalog, Path(folder), options)
     return 0
 

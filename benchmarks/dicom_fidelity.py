@@ -24,7 +24,8 @@ import nibabel
 import numpy as np
 
 from medshard.converters.dicom.headers import looks_like_dicom, remarks
-from medshard.converters.dicom.series import catalogue
+from medshard.converters.dicom.series import survey
+from medshard.converters.dicom.split import Image as Scan
 from medshard.converters.dicom.values import text
 from medshard.converters.formats import dicom
 from medshard.converters.spooling import IN_MEMORY
@@ -134,7 +135,7 @@ def _permuted(a: np.ndarray, b: np.ndarray) -> bool:
 def _ours(files: list[Path]) -> Iterator[Picture | Verdict]:
     with remarks():
         try:
-            images = catalogue(files).images
+            images = survey(files).images
         except CaseError as error:
             if error.code != "read.unsupported":
                 yield Verdict(kind="refused", what=f"{error.code}: {error.problem} {error.details}")
@@ -151,12 +152,23 @@ def _ours(files: list[Path]) -> Iterator[Picture | Verdict]:
             stepped = values if image.leading is not None else values[None]
             whole = Picture(
                 series=series,
-                name=dicom.description(scan),
+                name=f"{dicom.description(scan)}, {_off_positions_mm(scan):.6f} mm off the positions",
                 array=np.moveaxis(stepped[:, 0], 0, -1).transpose(2, 1, 0, 3),
                 affine=image.affine[:, [2, 1, 0, 3]],
                 warnings=header.warnings,
             )
             yield from _as_dcm2niix_counts(_canonical(whole), header.leading.kind if header.leading else "")
+
+
+def _off_positions_mm(scan: Scan) -> float:
+    """How far at most the first pixel of a slice of the first step lies from where its header places it."""
+    assert scan.stack is not None
+    slices = scan.ordered[: scan.stack.slices]
+    if any(frame.position is None for frame in slices):
+        return 0.0
+    stated = np.array([frame.position for frame in slices]) * [-1, -1, 1]
+    placed = [scan.stack.affine @ [z, 0, 0, 1] for z in range(len(slices))]
+    return float(np.abs(np.array(placed)[:, :3] - stated).max())
 
 
 def _as_dcm2niix_counts(picture: Picture, kind: str) -> Iterator[Picture]:

@@ -33,19 +33,25 @@ def convert(
     from medshard.converters.formats.format import Request
     from medshard.converters.spooling import Spool
 
+    if output.is_file():
+        raise click.BadParameter(f"{output} is a file", param_hint="--output")
     output.mkdir(parents=True, exist_ok=True)
+    found = find_images(sources)
     request = Request(key=key, select=_pairs(select), spool=Spool(folder=output))
     failures = 0
     rows = []
-    for converted in convert_images(find_images(sources), output, request=request, pyramid_levels=pyramid_levels):
+    for converted in convert_images(found.images, output, request=request, pyramid_levels=pyramid_levels):
         failures += converted.error is not None
         rows.append(_row(converted))
         if not as_json:
             click.echo(_sentence(converted))
     if as_json:
         click.echo(json.dumps(rows, indent=2))
+    if found.unknown:
+        some = ", ".join(path.name for path in found.unknown[:3])
+        click.echo(f"passed over: {len(found.unknown)} files of no known format, such as {some}", err=True)
     if not rows:
-        click.echo("no file was found", err=True)
+        click.echo("no image was found", err=True)
     if failures or not rows:
         raise click.exceptions.Exit(1)
 
@@ -79,7 +85,7 @@ def _row(converted: Converted) -> dict[str, Any]:
 
 def _sentence(converted: Converted) -> str:
     if converted.error is not None:
-        return f"{converted.name}: not converted\n{converted.error}"
+        return f"{converted.name}: not converted\n{str(converted.error).replace('The case is excluded. ', '')}"
     header = converted.header
     assert header is not None
     size = "x".join(str(n) for n in reversed(header.shape))

@@ -21,8 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
-from zarr.storage import LocalStore
 
 from medshard.converters.ome_metadata import OME_VERSION, image_label, multiscale
 from medshard.converters.pyramid import Level, Reduction, halved, pyramid_plan
@@ -238,6 +236,9 @@ def _tupled(values: list[float] | None) -> tuple[float, ...] | None:
 
 
 def _open(folder: Path) -> Any:
+    import zarr  # noqa: PLC0415 - a fifth of a worker's start, and what writes alone does not need it
+    from zarr.storage import LocalStore  # noqa: PLC0415
+
     root = zarr.open_group(LocalStore(folder, read_only=True), mode="r", zarr_format=3)
     found = _medshard(root).get("format_version")
     if found != FORMAT_VERSION:

@@ -10,6 +10,8 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import count
 from pathlib import Path
 
 from medshard.converters.canonical import write_volume
@@ -17,7 +19,7 @@ from medshard.converters.companions import companions
 from medshard.converters.formats import dicom
 from medshard.converters.formats.format import ANY, Header, Request
 from medshard.converters.geometry import canonical_volume
-from medshard.converters.reading import read_all_dicom, read_header, read_image
+from medshard.converters.reading import is_known_format, read_all_dicom, read_header, read_image
 from medshard.converters.volume import Image, Volume
 from medshard.errors import CaseError
 
@@ -34,6 +36,14 @@ class Found:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Findings:
+    """images: sorted by name, each with a name of its own. unknown: files of folders that are of no known format."""
+
+    images: tuple[Found, ...]
+    unknown: tuple[Path, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Converted:
     """What became of one image. folder: the Zarr group, and header: of the source; or error: why there is none."""
 
@@ -44,41 +54,67 @@ class Converted:
     error: CaseError | None = None
 
 
-def find_images(sources: Iterable[Path]) -> list[Found]:
-    """What is to be read in files and folders, sorted by name; links are not followed out of a folder."""
+def find_images(sources: Iterable[Path]) -> Findings:
+    """What is to be read in files and folders. Links to folders are not followed."""
     found: list[Found] = []
+    unknown: list[Path] = []
     for source in sources:
-        paths = [source] if source.is_file() else sorted(path for path in source.rglob("*") if path.is_file())
-        found += _group(paths, source if source.is_dir() else source.parent)
-    return sorted(found, key=lambda group: group.name)
+        if source.is_file():
+            is_dicom = bool(source.stat().st_size) and dicom.sniff([source])
+            found.append(Found(name=_name(source.name, source), files=(source,), is_dicom=is_dicom))
+            continue
+        for group in _group(sorted(path for path in source.rglob("*") if path.is_file()), source):
+            if group.is_dicom or not group.files[0].stat().st_size or is_known_format(group.files):
+                found.append(group)
+            else:
+                unknown += group.files
+    return Findings(
+        images=tuple(_told_apart(sorted(found, key=lambda group: (group.name, group.files)))), unknown=tuple(unknown)
+    )
 
 
 def convert_images(
-    found: Sequence[Found], output: Path, *, request: Request = ANY, pyramid_levels: int = 0
+    found: Iterable[Found], output: Path, *, request: Request = ANY, pyramid_levels: int = 0
 ) -> Iterator[Converted]:
-    """Convert one after the other into `output/NAME.zarr`; a folder that is there already is not touched.
-
-    Raises FileExistsError when a folder of that name has content.
-    """
+    """Convert one after the other into `output/NAME.zarr`; a group that is there already is an error of its image."""
     for group in found:
         try:
             images = _read(group, request)
         except CaseError as error:
             yield Converted(name=group.name, files=group.files, error=error)
             continue
-        for number, (header, image) in enumerate(images, start=1):
-            name = group.name if len(images) == 1 else f"{group.name}-{number}"
-            folder = output / f"{name}.zarr"
-            volume = Volume(entry="files", case=name, patient="", images={"image": image})
-            try:
-                write_volume(canonical_volume(volume), folder, pyramid_levels=pyramid_levels)
-            except CaseError as error:
-                yield Converted(name=name, files=group.files, error=error)
-                continue
-            yield Converted(name=name, files=group.files, folder=folder, header=header)
+        several = len(images) > 1
+        names = (f"{group.name}-{number}" if several else group.name for number in count(1))
+        # Not a loop, whose variables would keep an image until the next one is there.
+        yield from map(partial(_convert, group, output, pyramid_levels), names, images)
 
 
-def _read(group: Found, request: Request) -> list[tuple[Header, Image]]:
+def _convert(
+    group: Found, output: Path, pyramid_levels: int, name: str, item: tuple[Header, Image] | CaseError
+) -> Converted:
+    if isinstance(item, CaseError):
+        return Converted(name=name, files=group.files, error=item)
+    header, image = item
+    folder = output / f"{name}.zarr"
+    if folder.exists():
+        error = CaseError(
+            "convert.exists",
+            where=name,
+            problem="the output is there already, and is left as it is",
+            details={"folder": folder},
+            action="Remove it, or convert into another folder.",
+        )
+        return Converted(name=name, files=group.files, error=error)
+    volume = Volume(entry="files", case=name, patient="", images={"image": image})
+    try:
+        write_volume(canonical_volume(volume), folder, pyramid_levels=pyramid_levels)
+    except CaseError as error:
+        return Converted(name=name, files=group.files, error=error)
+    return Converted(name=name, files=group.files, folder=folder, header=header)
+
+
+def _read(group: Found, request: Request) -> dicom.AllImages | list[tuple[Header, Image]]:
+    """The images of DICOM files come one at a time, errors among them; other files hold one image."""
     if group.is_dicom:
         return read_all_dicom(group.files, where=group.name, request=request)
     header = read_header(group.files, where=group.name, request=request)
@@ -108,6 +144,20 @@ def _group(paths: Sequence[Path], root: Path) -> Iterator[Found]:
         if name not in claimed:
             files = (known[name], *(known[other] for other in belonging[name]))
             yield Found(name=_name(name, root), files=files, is_dicom=False)
+
+
+def _told_apart(found: Sequence[Found]) -> list[Found]:
+    """With `_2`, `_3`, ... behind a name that several places make: `a b` and `a_b`, or equal ones of two sources."""
+    taken = {group.name for group in found}
+    seen: set[str] = set()
+    named = []
+    for group in found:
+        numbered = (f"{group.name}_{number}" for number in count(2))
+        name = group.name if group.name not in seen else next(name for name in numbered if name not in taken)
+        seen.add(name)
+        taken.add(name)
+        named.append(replace(group, name=name))
+    return named
 
 
 def _name(place: str, root: Path) -> str:

@@ -147,7 +147,8 @@ def _placed(
     image: Grid, layer: LabelLayer, verdict: GridVerdict, *, repair_header: bool, where: str
 ) -> PlacedLabel | None:
     if verdict.kind == "same":
-        return PlacedLabel(layer=layer, verdict=verdict)
+        # To the last bit: near 45 degrees two affines that differ by less can be canonical in different axis orders.
+        return PlacedLabel(layer=replace(layer, affine=image.affine.copy()), verdict=verdict)
     declared = repair_header and image.shape == layer.shape and verdict.kind != "rounding"
     if verdict.kind == "flip" and not declared:
         layer = reorient_layer(layer, verdict.orientation, where=where)

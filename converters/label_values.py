@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -18,6 +19,9 @@ from medshard.errors import CaseError
 SLAB_VOXELS = 1 << 22
 COUNTED_DIRECTLY = 1 << 16
 """Values below this are counted in a table of their own; larger ones are sorted first."""
+
+MOST_VALUES = 1 << 18
+"""A mask with more different values is a picture or a damaged file; their counts would fill the memory."""
 
 Slab = tuple[int, slice]
 
@@ -31,8 +35,11 @@ def slabs(array: Array) -> Iterator[Slab]:
             yield channel, slice(first, first + step)
 
 
-def value_counts(array: Array) -> dict[int, int]:
-    """Value -> number of voxels of an integer array (c, z, y, x), for those that occur, in ascending order."""
+def value_counts(array: Array, *, where: str = "mask") -> dict[int, int]:
+    """Value -> number of voxels of an integer array (c, z, y, x), for those that occur, in ascending order.
+
+    Raises CaseError[annotation.not_a_mask] beyond MOST_VALUES different ones.
+    """
     counts: Counter[int] = Counter()
     for channel, part in slabs(array):
         slab = array[channel, part]
@@ -42,8 +49,17 @@ def value_counts(array: Array) -> dict[int, int]:
             found = table[values]
         else:
             values, found = np.unique(slab, return_counts=True)
-        counts.update(dict(zip(values.tolist(), found.tolist(), strict=True)))
         release_pages(array)
+        if len(values) <= MOST_VALUES:
+            counts.update(dict(zip(values.tolist(), found.tolist(), strict=True)))
+        if max(len(values), len(counts)) > MOST_VALUES:
+            raise CaseError(
+                "annotation.not_a_mask",
+                where=where,
+                problem=f"the file holds more than {MOST_VALUES} different values",
+                details={"found": f"{array.dtype} {array.shape}"},
+                action="The case is excluded. Check that the layout names the mask, not the image.",
+            )
     return dict(sorted(counts.items()))
 
 
@@ -92,15 +108,26 @@ def mapped(
     return result
 
 
-def at_least(array: Array, threshold: int, value: int, spool: Spool = IN_MEMORY) -> Array:
-    """`value` where the array reaches the threshold, 0 elsewhere."""
+def marked(array: Array, *, threshold: int | None, background: int, value: int = 1, spool: Spool = IN_MEMORY) -> Array:
+    """`value` where a mask of one thing marks it, 0 elsewhere.
+
+    That is on the other side of the threshold than the background, or without a threshold wherever it is not the
+    background.
+    """
     dtype = np.min_scalar_type(value)
-    return mapped(array, lambda slab: (np.asarray(slab) >= threshold).astype(dtype) * dtype.type(value), dtype, spool)
+
+    def change(slab: NDArray[np.generic]) -> Array:
+        values: NDArray[Any] = np.asarray(slab)
+        found = values != background if threshold is None else (values >= threshold) != (background >= threshold)
+        return found.astype(dtype) * dtype.type(value)
+
+    return mapped(array, change, dtype, spool)
 
 
-def kept_from(array: Array, threshold: int, spool: Spool = IN_MEMORY) -> Array:
-    """The values that reach the threshold, 0 elsewhere."""
-    return mapped(array, lambda slab: np.where(np.asarray(slab) >= threshold, slab, 0), array.dtype, spool)
+def kept_from(array: Array, threshold: int, background: int = 0, spool: Spool = IN_MEMORY) -> Array:
+    """The values that reach the threshold, the background elsewhere."""
+    dtype = np.promote_types(array.dtype, np.min_scalar_type(background))
+    return mapped(array, lambda slab: np.where(np.asarray(slab) >= threshold, slab, background), dtype, spool)
 
 
 def exchanged(array: Array, one: int, other: int, spool: Spool = IN_MEMORY) -> Array:

@@ -6,7 +6,7 @@ that, and turned back it finds it again. That is evidence, not proof: the result
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -45,10 +45,12 @@ def content_suspicion(image: Array, rescale: Rescale, mask: Array) -> str | None
     rims = _rims(mask[0])
     if sum(len(rim.first) for rim in rims) < FEWEST_PAIRS:
         return None
-    scores = {turn: _contrast(volume, rescale, rims, turn) for turn in _turns(volume.shape)}
-    as_it_lies = scores.pop(_AS_IT_LIES)
-    if len(scores) < 2:
+    as_it_lies = _contrast(volume, rescale, rims, _AS_IT_LIES)
+    turns = [turn for turn in _turns(volume.shape) if turn != _AS_IT_LIES]
+    # Most masks end here: what looks drawn as it lies need not be turned to see how it would look.
+    if as_it_lies >= DRAWN or len(turns) < 2:
         return None
+    scores = {turn: _contrast(volume, rescale, rims, turn) for turn in turns}
     best, second = sorted(scores, key=lambda turn: -scores[turn])[:2]
     above = scores[best] - 1
     if scores[best] < DRAWN or as_it_lies > 1 + above / 5 or scores[second] > 1 + above / 2:
@@ -73,20 +75,30 @@ def _turns(shape: Sequence[int]) -> list[Turn]:
 
 def _rims(mask: Array) -> list[_Rim]:
     """The rim in the planes, evenly thinned out. Planes count by themselves: slices may be far apart."""
-    found: tuple[list[NDArray[np.int64]], ...] = ([], [])
+    counts = np.zeros((2, mask.shape[0]), np.int64)
+    for z, plane in _marked_planes(mask):
+        counts[:, z] = [np.count_nonzero(np.diff(plane, axis=axis)) for axis in range(2)]
+    ends = counts.cumsum(axis=1)
+    kept = np.minimum(ends[:, -1], MOST_PAIRS // 2)
+    # A mask of noise has as many pairs as voxels: only those that are kept are ever listed.
+    chosen = [np.arange(kept[axis]) * ends[axis, -1] // max(kept[axis], 1) for axis in range(2)]
+    found: tuple[list[NDArray[np.int64]], ...] = ([np.empty((0, 3), np.int64)], [np.empty((0, 3), np.int64)])
+    for z, plane in _marked_planes(mask):
+        for axis, pairs in enumerate(found):
+            here = chosen[axis] - (ends[axis, z] - counts[axis, z])
+            here = here[(here >= 0) & (here < counts[axis, z])]
+            places = np.argwhere(np.diff(plane, axis=axis))[here]
+            pairs.append(np.column_stack([np.full(len(places), z), places]))
+    return [_Rim(first=np.concatenate(pairs), axis=axis + 1) for axis, pairs in enumerate(found)]
+
+
+def _marked_planes(mask: Array) -> Iterator[tuple[int, NDArray[np.bool_]]]:
+    """Those of (z, y, x) in which anything is marked."""
     for z in range(mask.shape[0]):
         plane = np.asarray(mask[z]) > 0
         if plane.any():
-            for axis, pairs in enumerate(found):
-                places = np.argwhere(np.diff(plane, axis=axis))
-                pairs.append(np.column_stack([np.full(len(places), z), places]))
+            yield z, plane
         release_pages(mask)
-    rims = []
-    for axis, pairs in enumerate(found):
-        first = np.concatenate(pairs) if pairs else np.empty((0, 3), np.int64)
-        kept = min(len(first), MOST_PAIRS // 2)
-        rims.append(_Rim(first=first[np.arange(kept) * len(first) // max(kept, 1)], axis=axis + 1))
-    return rims
 
 
 def _contrast(volume: Array, rescale: Rescale, rims: Sequence[_Rim], turn: Turn) -> float:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +82,11 @@ def identify(files: Files, where: str) -> Format:
     return found
 
 
+def is_known_format(files: Files) -> bool:
+    """Whether the files look like an image or a mesh of any format, by their content."""
+    return any(candidate.sniff(files) for candidate in FORMATS)
+
+
 def read_header(files: Files, *, where: str, request: Request = ANY) -> Header:
     """What the files of one image or mesh state; voxels are not decoded where the format allows.
 
@@ -105,11 +112,27 @@ def read_image(files: Files, *, where: str, request: Request = ANY) -> Image:
     return image
 
 
-def read_all_dicom(files: Files, *, where: str, request: Request = ANY) -> list[tuple[Header, Image]]:
-    """Every image of a folder of DICOM files that the request selects. Errors as in `read_image`."""
+def read_all_dicom(files: Files, *, where: str, request: Request = ANY) -> dicom.AllImages:
+    """Every image of a folder of DICOM files that the request selects, one at a time; a bad one is a CaseError among
+    the others. Raises CaseError[dicom.no_series | read.unsupported | read.no_files | read.truncated (an empty file)].
+    """
     _refuse_no_files(files, where)
     with _errors_of_case(files, dicom.FORMAT.name, where):
-        return dicom.read_all(files, request)
+        found = dicom.read_all(files, request)
+    # A generator would keep an image until the next one is there.
+    return replace(found, one_by_one=map(partial(_of_case, files, where), found))
+
+
+def _of_case(files: Files, where: str, item: tuple[Header, Image] | CaseError) -> tuple[Header, Image] | CaseError:
+    try:
+        with _errors_of_case(files, dicom.FORMAT.name, where):
+            if isinstance(item, CaseError):
+                raise item
+        header, image = item
+        _check_image(header.shape, header.affine, files, where)
+    except CaseError as error:
+        return error
+    return header, image
 
 
 def read_annotation(files: Files, *, where: str, request: Request = ANY) -> Image | SegmentedImage | OutlineSet:

@@ -34,7 +34,7 @@ from medshard.converters.volume import Array
 from medshard.converters.zarr_shard import shard_shape, write_zarr_shard
 from medshard.errors import CaseError
 
-# (z, y, x) of what is decoded at once: 2 MiB of int16.
+# (z, y, x) of what is decoded at once: 2 MiB of int16. A depth of 32 is no faster to write.
 INNER_CHUNK = (64, 128, 128)
 ROWS_PER_CHUNK = 1 << 17
 

@@ -68,6 +68,16 @@ def unknown_values(layer: str, values: Sequence[int], known: Iterable[int]) -> F
     )
 
 
+def nothing_examined(layer: str) -> Fault:
+    """None of the files or segments of the layer is there: absent or never drawn, nobody says."""
+    return Fault(
+        criterion=Criterion.ANNOTATION,
+        code="annotation.not_examined",
+        against=NEEDS_LABELS,
+        reason=f"label layer {layer}: no class was looked for in this case",
+    )
+
+
 def empty_label(layer: str) -> Fault:
     """An empty mask may be true (a healthy case): it can be trained on but not scored by overlap."""
     return Fault(

@@ -102,15 +102,18 @@ def _segments(told: list[dict[str, str]], layers: int, path: Path) -> tuple[tupl
     if old not in (0, len(told)) or (old > 1 and layers != len(told)):
         details: dict[str, object] = {"segments": len(told), "of them without layer and value": old, "layers": layers}
         raise bad_file("read.unreadable", path, "some segments state no layer and no value", details=details)
+    values = [_number(segment, "LabelValue", 1, path) for segment in told]
+    # A mask's value is how everybody counts; where values repeat from layer to layer, only the order tells apart.
+    numbers = values if len(set(values)) == len(values) else range(1, len(told) + 1)
     segments = [
         Segment(
-            number=number,
+            number=numbers[order],
             name=segment.get("Name", segment.get("ID", "")),
-            channel=_number(segment, "Layer", number - 1 if old > 1 else 0, path),
-            value=_number(segment, "LabelValue", 1, path),
+            channel=_number(segment, "Layer", order if old > 1 else 0, path),
+            value=values[order],
             colour=_colour(segment.get("Color")),
         )
-        for number, segment in enumerate(told, start=1)
+        for order, segment in enumerate(told)
     ]
     if any(segment.channel >= layers or not 0 < segment.value <= MOST_VALUE for segment in segments):
         raise bad_file(
@@ -118,8 +121,10 @@ def _segments(told: list[dict[str, str]], layers: int, path: Path) -> tuple[tupl
         )
     if len({(segment.channel, segment.value) for segment in segments}) < len(segments):
         raise bad_file("read.unreadable", path, "several segments state the same layer and value")
-    note = ("the segments state no layer and no value: each is taken as a layer of ones",) if old else ()
-    return tuple(segments), note
+    notes = ["the segments state no layer and no value: each is taken as a layer of ones"] if old else []
+    if not old and numbers is not values:
+        notes.append("label values repeat from layer to layer: segments are numbered in the order of the file")
+    return tuple(segments), tuple(notes)
 
 
 def _number(segment: Mapping[str, str], field: str, otherwise: int, path: Path) -> int:

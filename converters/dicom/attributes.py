@@ -13,8 +13,9 @@ from typing import Any
 from medshard.converters.age import age_band, age_band_between
 from medshard.converters.dicom import defined_terms as terms
 from medshard.converters.dicom.allow_list import ALLOWED, Attribute, Kept, tesla
+from medshard.converters.dicom.functional_groups import nearest_groups
 from medshard.converters.dicom.makers import canonical_maker, known_model
-from medshard.converters.dicom.values import below, groups_of_frame, is_stated, numbers, text
+from medshard.converters.dicom.values import below, is_stated, numbers, text
 from medshard.converters.subject import SubjectFacts
 from medshard.converters.volume import AttributeValue
 
@@ -32,7 +33,7 @@ class Acquisition:
 
 def acquisition(dataset: Any, number: int = 0) -> Acquisition:
     """The allow-listed attributes of one frame, and the keywords of those that are stated and not kept whole."""
-    groups = groups_of_frame(dataset, number)
+    groups = (*nearest_groups(dataset, number), dataset)
     found: dict[str, AttributeValue] = {}
     dropped = []
     for attribute in ALLOWED:

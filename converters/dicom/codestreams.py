@@ -23,6 +23,7 @@ from rle.utils import decode_pixel_data as decode_rle
 
 from medshard.converters.dicom.native_pixels import significant
 from medshard.converters.dicom.pixel_layout import PixelLayout, pixel_error
+from medshard.converters.dicom.values import name_of_uid
 from medshard.converters.volume import Array
 from medshard.errors import CaseError
 
@@ -78,7 +79,7 @@ def compressed_frames(
     Raises CaseError[read.truncated | read.unsupported | read.unreadable], and what the decoders raise.
     """
     if layout.syntax not in READ_SYNTAXES:
-        name = pydicom.uid.UID(layout.syntax).name
+        name = name_of_uid(layout.syntax)
         raise pixel_error("read.unsupported", dataset, file, "the transfer syntax is not read", {"found": name})
     data = dataset["PixelData"].value if "PixelData" in dataset else None
     if not isinstance(data, bytes | bytearray) or not dataset["PixelData"].is_undefined_length:

@@ -30,6 +30,7 @@ GE_FLAG = 1_000_000_000
 PHILIPS = ("Philips Imaging DD 001", "PHILIPS IMAGING DD 001")
 PHILIPS_MR = ("Philips MR Imaging DD 001",)
 UIH = ("Image Private Header",)
+TOSHIBA = ("TOSHIBA", "CANON")
 # Toshiba's comment, such as b=1500(0.445,0.000,0.895). Only these numbers are read from it.
 TOSHIBA_COMMENT = re.compile(r"^b=(\d{1,6})(?:\.\d*)?(?:\((-?[\d.]{1,8}),(-?[\d.]{1,8}),(-?[\d.]{1,8})\))?$")
 
@@ -55,6 +56,11 @@ def diffusion(dataset: Any, number: int = 0) -> Diffusion | None:
             return None
         return Diffusion(b_value_s_mm2=b_value, direction=_unit(direction) if b_value else None)
     return None
+
+
+def is_silent_without_weighting(dataset: Any) -> bool:
+    """Whether the maker states b-values of weighted images only, so that one without beside them has b = 0."""
+    return (text(dataset, "Manufacturer") or "").upper().startswith(TOSHIBA)
 
 
 def _is_gradient_echo(dataset: Any) -> bool:
@@ -174,7 +180,7 @@ def _uih(dataset: Any) -> Stated:
 
 
 def _toshiba(dataset: Any) -> Stated:
-    if not (text(dataset, "Manufacturer") or "").upper().startswith(("TOSHIBA", "CANON")):
+    if not (text(dataset, "Manufacturer") or "").upper().startswith(TOSHIBA):
         return None
     found = TOSHIBA_COMMENT.match((text(dataset, "ImageComments") or "").replace(" ", ""))
     if not found:

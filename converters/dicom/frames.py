@@ -16,8 +16,9 @@ import numpy as np
 
 from medshard.converters.dicom.headers import DicomFile
 from medshard.converters.dicom.mosaic import Mosaic, mosaic_of
-from medshard.converters.dicom.values import is_stated, items, numbers, texts
+from medshard.converters.dicom.values import is_stated, items, name_of_uid, numbers, text, texts
 from medshard.converters.formats.faults import bad_file
+from medshard.errors import CaseError
 
 Numbers = tuple[float, ...]
 
@@ -86,12 +87,7 @@ def frames_of(source: DicomFile) -> list[Frame]:
     """
     dataset = source.dataset
     if not is_image(dataset):
-        raise bad_file(
-            "read.unsupported",
-            source.path,
-            "the DICOM object is not an image",
-            details={"kind": getattr(dataset.get("SOPClassUID"), "name", "unknown")},
-        )
+        raise no_image(source)
     mosaic = mosaic_of(source.path, dataset)
     if mosaic is not None:
         return _tiles(source, mosaic)
@@ -102,6 +98,16 @@ def frames_of(source: DicomFile) -> list[Frame]:
         _frame(source, number, (*per_frame[number : number + 1], *shared), positions[number] if positions else None)
         for number in range(count)
     ]
+
+
+def no_image(source: DicomFile) -> CaseError:
+    """That the object is something else, by the name that the standard gives its class, if it has one."""
+    return bad_file(
+        "read.unsupported",
+        source.path,
+        "the DICOM object is not an image",
+        details={"kind": name_of_uid(text(source.dataset, "SOPClassUID"))},
+    )
 
 
 def is_image(dataset: Any) -> bool:

@@ -17,6 +17,8 @@ def nearest_groups(dataset: Any, number: int) -> tuple[Any, ...]:
 def _item(dataset: Any, keyword: str, number: int) -> Any:
     try:
         sequence = dataset.get(keyword)
-        return sequence[number] if sequence is not None and number < len(sequence) else None
+        if sequence is None or isinstance(sequence, str | bytes) or number >= len(sequence):
+            return None
+        return sequence[number]
     except (*BAD_FILE, Warning):
         return None

@@ -56,27 +56,37 @@ class DicomFile:
 
 @contextmanager
 def remarks() -> Iterator[list[warnings.WarningMessage]]:
-    """What pydicom warns of meanwhile, for `notes_of`. It also logs it, values and all, which nobody should read."""
-    logger = logging.getLogger("pydicom")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
+    """What pydicom warns of meanwhile, for `notes_of`; none of it is printed or logged."""
+    with silent_log(), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield caught
+
+
+@contextmanager
+def silent_log() -> Iterator[None]:
+    """pydicom also logs what it stumbles on, values and all, which nobody should read; blocks may overlap."""
+    _SILENT.append(None)
     try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            yield caught
+        yield
     finally:
-        logger.setLevel(level)
+        _SILENT.pop()
 
 
-def read_headers(paths: Sequence[Path]) -> list[DicomFile]:
-    """The headers of all files but directories (DICOMDIR). Raises CaseError[read.unreadable | read.truncated]."""
-    opened = [read_file_header(path) for path in paths if path.name.upper() != "DICOMDIR"]
-    return [file for file in opened if not _is_directory(file)]
+_SILENT: list[None] = []
+logging.getLogger("pydicom").addFilter(lambda _record: not _SILENT)
+
+
+def read_header(path: Path) -> DicomFile | None:
+    """The header of a file that is no directory (DICOMDIR). Raises CaseError[read.unreadable | read.truncated]."""
+    if path.name.upper() == "DICOMDIR":
+        return None
+    file = read_file_header(path)
+    return None if _is_directory(file) else file
 
 
 def read_file_header(path: Path) -> DicomFile:
     """The header of one file."""
-    with bad_file_errors(path, READER), path.open("rb") as stream:
+    with silent_log(), bad_file_errors(path, READER), path.open("rb") as stream:
         size = path.stat().st_size
         if size == 0:
             raise EOFError("unexpected EOF: the file is empty")
@@ -102,7 +112,7 @@ def pixels_attached(file: DicomFile) -> Iterator[Any]:
     Raises CaseError[read.unreadable | read.truncated].
     """
     dataset = file.dataset
-    with bad_file_errors(file.path, READER):
+    with silent_log(), bad_file_errors(file.path, READER):
         part = _pixel_elements(file)
         if not part:
             raise bad_file("read.unreadable", file.path, "the file holds no pixels")
@@ -123,7 +133,7 @@ def frames_attached(file: DicomFile, begin: int, end: int, frame_bytes: int) -> 
     """
     dataset = file.dataset
     implicit, little = dataset.original_encoding
-    with bad_file_errors(file.path, READER), file.path.open("rb") as stream:
+    with silent_log(), bad_file_errors(file.path, READER), file.path.open("rb") as stream:
         stream.seek(file.pixels_at + (8 if implicit else 12) + begin * frame_bytes)
         value = stream.read(min((end - begin) * frame_bytes, file.size))
         stated = dataset.get("NumberOfFrames")

@@ -17,6 +17,7 @@ from medshard.converters.dicom.functional_groups import nearest_groups
 from medshard.converters.dicom.pixel_layout import pixel_error
 from medshard.converters.dicom.private_elements import private_numbers
 from medshard.converters.dicom.values import is_stated, items, numbers, text, texts
+from medshard.converters.spooling import IN_MEMORY, Spool, release_pages
 from medshard.converters.volume import Array, Rescale
 
 ARBITRARY = "arbitrary"
@@ -140,12 +141,14 @@ def stack_rescale(frames: Sequence[FrameRescale], *, steps: int = 1) -> StackRes
     )
 
 
-def folded(array: Array, fold: NDArray[np.float64]) -> NDArray[np.float32]:
+def folded(array: Array, fold: NDArray[np.float64], spool: Spool = IN_MEMORY) -> Array:
     """Physical values, float32, of a stored array (t, c, z, y, x), step by step; fold: (t, z, 2)."""
-    out = np.empty(array.shape, np.float32)
+    out = spool.empty(array.shape, np.float32)
     for step, pairs in enumerate(fold):
         for z, (slope, intercept) in enumerate(pairs):
             out[step, :, z] = array[step, :, z] * slope + intercept
+        release_pages(array)
+        release_pages(out)
     return out
 
 

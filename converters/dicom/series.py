@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from medshard.converters.dicom.defined_terms import IMAGE_TYPES, MODALITIES
-from medshard.converters.dicom.frames import Frame, frames_of, is_image
-from medshard.converters.dicom.headers import DicomFile, read_headers
+from medshard.converters.dicom.frames import Frame, frames_of, is_image, no_image
+from medshard.converters.dicom.headers import DicomFile, read_header
 from medshard.converters.dicom.split import Image, split_frames
 from medshard.converters.dicom.steps import echo_time
 from medshard.converters.dicom.values import numbers, text, texts
 from medshard.converters.formats.faults import bad_file, bad_file_errors
+from medshard.errors import CaseError
 
 # Objects that lie beside scans and are none.
 NO_SCANS = frozenset({"SEG", "RTSTRUCT", "RTPLAN", "RTDOSE", "SR", "PR", "KO", "REG", "FID", "DOC", "RTRECORD", "RWV"})
@@ -26,10 +27,14 @@ MOST_LISTED = 20
 
 @dataclass(frozen=True, kw_only=True)
 class Catalogue:
-    """All images of a pile of files. others: kind -> number of files that are no image."""
+    """All images of a pile of files.
+
+    others: kind -> number of files that are no image; unreadable: what is wrong with files that cannot be read.
+    """
 
     images: tuple[Image, ...]
     others: Mapping[str, int]
+    unreadable: tuple[CaseError, ...] = ()
 
 
 def catalogue(paths: Sequence[Path]) -> Catalogue:
@@ -38,22 +43,41 @@ def catalogue(paths: Sequence[Path]) -> Catalogue:
     Raises CaseError[read.unreadable | read.truncated] for a file that cannot be read as DICOM, and [read.unsupported]
     where no file is an image.
     """
-    files = read_headers(paths)
+    found = survey(paths)
+    if found.unreadable:
+        raise found.unreadable[0]
+    return found
+
+
+def survey(paths: Sequence[Path]) -> Catalogue:
+    """As `catalogue`, with the files that cannot be read beside the images, which may lack slices for it.
+
+    Raises CaseError[read.unsupported] where every file can be read and none is an image.
+    """
     frames: list[Frame] = []
     others: Counter[str] = Counter()
-    for file in files:
-        if is_image(file.dataset):
-            with bad_file_errors(file.path, "pydicom"):
-                frames += frames_of(file)
-        else:
-            others[_kind_of(file)] += 1
-    if not frames:
-        if files:
-            frames_of(files[0])
-        raise bad_file("read.unsupported", paths[0], "the files hold a directory of images, but no image")
-    with bad_file_errors(frames[0].file, "pydicom"):
-        images = sorted(split_frames(frames), key=_order)
-    return Catalogue(images=tuple(images), others=others)
+    unreadable: list[CaseError] = []
+    not_image: CaseError | None = None
+    for path in paths:
+        try:
+            with bad_file_errors(path, "pydicom"):
+                file = read_header(path)
+                if file is None:
+                    continue
+                if is_image(file.dataset):
+                    frames += frames_of(file)
+                    continue
+                others[_kind_of(file)] += 1
+                not_image = not_image or no_image(file)
+        except CaseError as error:
+            unreadable.append(error)
+    if frames:
+        with bad_file_errors(frames[0].file, "pydicom"):
+            images = sorted(split_frames(frames), key=_order)
+        return Catalogue(images=tuple(images), others=others, unreadable=tuple(unreadable))
+    if unreadable:
+        return Catalogue(images=(), others=others, unreadable=tuple(unreadable))
+    raise not_image or bad_file("read.unsupported", paths[0], "the files hold a directory of images, but no image")
 
 
 def selected(found: Catalogue, select: Mapping[str, str]) -> list[Image]:

@@ -25,6 +25,8 @@ POSITION_TOLERANCE = 0.1
 DUPLICATE_MM = 1e-3
 ORIENTATION_TOLERANCE = 1e-3
 SPACING_TOLERANCE = 1e-3
+# What rounding to hundredths of a millimetre can move the last slice across the normal.
+ROUNDING_MM = 0.01
 # A shear that moves the last slice by less than this part of a pixel is rounding.
 TILT_PIXELS = 0.1
 
@@ -75,7 +77,7 @@ def stack_frames(frames: Sequence[Frame], *, in_time: bool) -> Stack:
         warnings = [warning]
     else:
         _require_even([frames[i] for i in order], positions[order], along[order])
-        step = (positions[order[-1]] - positions[order[0]]) / (len(frames) - 1)
+        step = _step(positions[order], normal)
         warnings = _step_warnings(step, normal, spacing, frames)
     affine = affine_from_dicom(orientation.tolist(), positions[order[0]].tolist(), step.tolist(), spacing)
     return Stack(order=tuple(int(i) for i in order), affine=affine, warnings=tuple(warnings))
@@ -258,6 +260,19 @@ def _single_step(frame: Frame, normal: Vectors) -> tuple[Vectors, str]:
         if value:
             return normal * abs(value), f"a single slice: its step of {abs(value):g} mm is the {name}"
     return normal, "a single slice without thickness: a step of 1 mm is assumed"
+
+
+def _step(positions: Vectors, normal: Vectors) -> Vectors:
+    """From the first of the sorted positions to the last; along the normal where rounding explains what is across it.
+
+    How far positions are rounded shows in how far they lie beside their line.
+    """
+    step = (positions[-1] - positions[0]) / (len(positions) - 1)
+    unit = normal / np.linalg.norm(normal)
+    upright = unit * (step @ unit)
+    drift = float(np.linalg.norm(step - upright)) * (len(positions) - 1)
+    beside = positions - positions[0] - np.arange(len(positions))[:, None] * step
+    return upright if drift <= min(ROUNDING_MM, 2 * float(np.abs(beside).max())) else step
 
 
 def _step_warnings(step: Vectors, normal: Vectors, spacing: Sequence[float], frames: Sequence[Frame]) -> list[str]:

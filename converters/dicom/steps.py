@@ -16,11 +16,13 @@ from typing import Literal
 import numpy as np
 
 from medshard.converters.dicom import mr
+from medshard.converters.dicom.diffusion import is_silent_without_weighting
 from medshard.converters.dicom.frames import Frame
 from medshard.converters.volume import LeadingAxis
 
 Kind = Literal["time", "diffusion", "echo", "phase", "other"]
 Label = Callable[[Frame], Hashable]
+Weighting = tuple[float, tuple[float, ...] | None]
 # Words of Image Type that make another image of the same places; others come and go within one (ND, DIS2D, TE1).
 _DIFFERENT = (
     "M MAGNITUDE P PHASE R REAL I IMAGINARY WATER W FAT F IN_PHASE IP OUT_PHASE OPP_PHASE OP ADC EADC FA TRACEW TENSOR "
@@ -74,7 +76,7 @@ def temporal_index(frame: Frame) -> float | None:
     return found if found is not None else frame.number_of("TemporalPositionIdentifier")
 
 
-def diffusion(frame: Frame) -> tuple[float, tuple[float, ...] | None] | None:
+def diffusion(frame: Frame) -> Weighting | None:
     """b-value in s/mm2 and direction, rounded to what repeats of it have in common."""
     found = mr.diffusion(frame.source.dataset, frame.number_in_file)
     if found is None:
@@ -82,6 +84,17 @@ def diffusion(frame: Frame) -> tuple[float, tuple[float, ...] | None] | None:
     direction = found.direction
     rounded = tuple(round(v, DIRECTION_DECIMALS) + 0.0 for v in direction) if direction is not None else None
     return round(found.b_value_s_mm2, 1), rounded
+
+
+def diffusions(frames: Sequence[Frame]) -> list[Weighting | None]:
+    """`diffusion` of frames of one image, of which some makers state only what is weighted."""
+    found = [diffusion(frame) for frame in frames]
+    if None not in found or not any(found):
+        return found
+    return [
+        (0.0, None) if one is None and is_silent_without_weighting(frame.source.dataset) else one
+        for one, frame in zip(found, frames, strict=True)
+    ]
 
 
 def acquisition_number(frame: Frame) -> Hashable:
@@ -171,7 +184,7 @@ def _groupings(frames: Sequence[Frame], places: np.ndarray, keys: list[tuple[flo
     """Lazily would do as well; every label is cheap beside the pixels."""
     found = []
     for label in LABELS:
-        labels = [label(frame) for frame in frames]
+        labels = diffusions(frames) if label is diffusion else [label(frame) for frame in frames]
         if any(value is None for value in labels):
             continue
         if (grouping := _group(labels, places)) is not None:
@@ -266,7 +279,7 @@ def _as_steps(
 
 def _leading(firsts: Sequence[Frame]) -> tuple[Kind, tuple[float, ...] | None]:
     """What the steps count, told from the first frame of each."""
-    weightings = [diffusion(frame) for frame in firsts]
+    weightings = diffusions(firsts)
     if len(set(weightings)) > 1:
         known = [w[0] for w in weightings if w is not None]
         return "diffusion", tuple(known) if len(known) == len(firsts) else None

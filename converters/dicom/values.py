@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 from pydicom.charset import python_encoding
+from pydicom.config import IGNORE
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import RawDataElement
+from pydicom.uid import UID
 
 from medshard.converters.formats.faults import BAD_FILE
 
@@ -61,16 +63,18 @@ def is_stated(dataset: Any, keyword: str) -> bool:
     """Whether an element is there and has a value of any kind."""
     stated = _stated(dataset, keyword)
     value = stated.value if isinstance(stated, RawDataElement) else stated
+    if isinstance(stated, RawDataElement) and value and _vr(stated) in BINARY_NUMBERS:
+        return True  # the bytes of 0 and of 32 look like padding
     if isinstance(value, bytes | str):
         blank = b" \0" if isinstance(value, bytes) else " \0"
         return bool(value.strip(blank))  # type: ignore[arg-type]
     return value is not None and (not hasattr(value, "__len__") or len(value) > 0)
 
 
-def groups_of_frame(dataset: Any, number: int) -> tuple[Any, ...]:
-    """Where the attributes of one frame may stand: its own functional groups, the shared ones, the data set."""
-    own = items(dataset, "PerFrameFunctionalGroupsSequence")[number : number + 1]
-    return (*own, *items(dataset, "SharedFunctionalGroupsSequence")[:1], dataset)
+def name_of_uid(uid: str | None) -> str:
+    """The standard's name of a UID; of one that it does not know nothing, since anything may stand in its place."""
+    known = UID(uid, validation_mode=IGNORE) if uid else UID("")
+    return known.name if known.name != known else "none that the standard knows"
 
 
 def below(dataset: Any, path: Sequence[str]) -> Iterator[Any]:

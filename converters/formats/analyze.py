@@ -51,7 +51,7 @@ def read(files: Files, request: Request = ANY) -> Image:
 
 
 def decoders() -> dict[str, str]:
-    return installed_versions("isal", "numpy")
+    return installed_versions("isal", "nibabel", "numpy")
 
 
 def _source(files: Files) -> VoxelSource:

@@ -27,7 +27,7 @@ from medshard.converters.dicom.headers import (
 )
 from medshard.converters.dicom.pixels import StoredForm, decode_file, stored_form
 from medshard.converters.dicom.rescale import StackRescale, folded, frame_rescale, in_suv, stack_rescale
-from medshard.converters.dicom.series import catalogue, description, selected, the_one
+from medshard.converters.dicom.series import catalogue, description, selected, survey, the_one
 from medshard.converters.dicom.split import Image as Scan
 from medshard.converters.dicom.stack import Stack
 from medshard.converters.dicom.values import text
@@ -35,6 +35,7 @@ from medshard.converters.formats.faults import bad_file, bad_file_errors
 from medshard.converters.formats.format import ANY, Files, Format, Header, Request, installed_versions, narrowed
 from medshard.converters.spooling import Spool, release_pages
 from medshard.converters.volume import Array, AttributeValue, Image
+from medshard.errors import CaseError
 
 READER = "pydicom"
 Entry = tuple[Frame, int, int]
@@ -78,23 +79,59 @@ def read(files: Files, request: Request = ANY) -> Image:
         return _image(_meant(files, request), request.spool)
 
 
-def read_all(files: Files, request: Request = ANY) -> list[tuple[Header, Image]]:
+@dataclass(frozen=True, kw_only=True)
+class AllImages:
+    """Every image of some files, one in memory at a time; a bad image or file is an error among the others.
+
+    count: of images and errors; one_by_one: to be gone through once.
+    """
+
+    count: int
+    one_by_one: Iterator[tuple[Header, Image] | CaseError]
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[tuple[Header, Image] | CaseError]:
+        return self.one_by_one
+
+
+def read_all(files: Files, request: Request = ANY) -> AllImages:
     """Every image of the files that the request selects, scans or not; files that are no DICOM are passed over.
 
-    Raises the problem of the first image that has one.
+    Files that cannot be read are errors at the end. Headers are read now, voxels when an image's turn comes.
+    Raises CaseError[dicom.no_series | read.unsupported (no file is an image)].
     """
-    both = []
     with remarks():
-        for scan in selected(catalogue(_dicom_only(files)), request.select):
-            meant = _prepared(scan, ())
-            both.append((_header(meant), _image(meant, request.spool)))
-    return both
+        found = survey(_dicom_only(files))
+        scans = selected(found, request.select) if found.images else []
+    lost = len(found.unreadable)
+    notes = (f"{lost} files beside the image cannot be read; if they are slices of it, it lacks them",) if lost else ()
+    return AllImages(count=len(scans) + lost, one_by_one=_each(scans, notes, found.unreadable, request.spool))
+
+
+def _each(
+    scans: Sequence[Scan], notes: tuple[str, ...], unreadable: Sequence[CaseError], spool: Spool
+) -> Iterator[tuple[Header, Image] | CaseError]:
+    for scan in scans:
+        try:
+            yield _both(scan, notes, spool)
+        except CaseError as error:
+            yield error
+    yield from unreadable
+
+
+def _both(scan: Scan, notes: tuple[str, ...], spool: Spool) -> tuple[Header, Image]:
+    with remarks() as caught, bad_file_errors(scan.frames[0].file, READER):
+        meant = _prepared(scan, notes)
+        header, image = _header(meant), _image(meant, spool)
+    return replace(header, warnings=(*header.warnings, *notes_of(caught))), image
 
 
 def descriptions(files: Files, request: Request = ANY) -> list[str]:
     """What images the files hold, one line each, naming nobody."""
     with remarks():
-        return [description(scan) for scan in selected(catalogue(_dicom_only(files)), request.select)]
+        return [description(scan) for scan in selected(survey(_dicom_only(files)), request.select)]
 
 
 def _dicom_only(files: Files) -> Files:
@@ -104,7 +141,7 @@ def _dicom_only(files: Files) -> Files:
 
 def decoders() -> dict[str, str]:
     return installed_versions(
-        "pydicom", "pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg", "pylibjpeg-rle", "numpy"
+        "pydicom", "pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg", "pylibjpeg-rle", "pyjpegls", "numpy"
     )
 
 
@@ -137,7 +174,6 @@ def _header(meant: _Meant) -> Header:
     first, stack = meant.first, meant.stack
     dataset = first.source.dataset
     modality = attributes.modality(dataset)
-    word = mr.sequence(dataset) if modality == "MR" else None
     return Header(
         format=FORMAT.name,
         shape=(stack.slices, first.rows, first.columns),
@@ -146,7 +182,7 @@ def _header(meant: _Meant) -> Header:
         affine=stack.affine,
         dtype="float32" if meant.scaled.fold is not None else meant.form.dtype,
         modality=modality,
-        sequence=str(word) if word else None,
+        sequence=_sequence(meant),
         patient_id=text(dataset, "PatientID"),
         trusted_geometry=stack.trusted_geometry,
         leading=stack.leading,
@@ -161,21 +197,27 @@ def _header(meant: _Meant) -> Header:
 def _image(meant: _Meant, spool: Spool) -> Image:
     first, stack = meant.first, meant.stack
     dataset = first.source.dataset
-    array = narrowed(_voxels(meant, spool))
-    if meant.scaled.fold is not None:
-        array = folded(array, meant.scaled.fold)
+    stored, fold = _voxels(meant, spool), meant.scaled.fold
+    array = narrowed(stored, spool, reuse=True) if fold is None else folded(stored, fold, spool)
     modality = attributes.modality(dataset)
-    word = mr.sequence(dataset) if modality == "MR" else None
     return Image(
         array=array,
         affine=stack.affine,
         rescale=meant.scaled.rescale,
         modality=modality or "",
-        sequence=str(word) if word else None,
+        sequence=_sequence(meant),
         trusted_geometry=stack.trusted_geometry,
         leading=stack.leading,
         attributes=_attributes(meant),
     )
+
+
+def _sequence(meant: _Meant) -> str | None:
+    """The word for the contrast of an MR image, all of whose b-values have a say in it."""
+    leading = meant.stack.leading
+    b_values = (leading.values or ()) if leading is not None and leading.kind == "diffusion" else ()
+    word = mr.sequence(meant.first.source.dataset, b_values)
+    return str(word) if word else None
 
 
 def _voxels(meant: _Meant, spool: Spool) -> Array:

@@ -1,8 +1,8 @@
 """NIfTI-1 and NIfTI-2: `.nii`, `.nii.gz` and `.hdr`/`.img` pairs.
 
-The header's numbers are read in `nifti_header`, its affine by the rule of `nifti_affine`, its voxels by `voxel_stream`.
-Content decides what is compressed, not the name. Oracle: nibabel. Broken headers are common in published data; this is
-what is done about them, always with a warning unless it says otherwise:
+The header's numbers are read in `nifti_header` by nibabel's layouts, its affine by the rule of `nifti_affine`, its
+voxels by `voxel_stream`. Content decides what is compressed, not the name. Oracle: nibabel. Broken headers are common
+in published data; this is what is done about them, always with a warning unless it says otherwise:
 
 | found | done |
 |---|---|
@@ -39,6 +39,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from nibabel.nifti1 import unit_codes
 
 from medshard.converters.formats.faults import bad_file
 from medshard.converters.formats.format import (
@@ -69,7 +70,7 @@ from medshard.converters.volume import Array, Image, LeadingAxis, Rescale
 
 # Four bytes behind the header say whether extensions follow; voxels of a single file begin there at the earliest.
 EXTENSION_FLAG_BYTES = 4
-SECONDS_PER_UNIT = {8: 1.0, 16: 1e-3, 24: 1e-6}
+SECONDS_PER_UNIT = {unit_codes[unit]: scale for unit, scale in (("sec", 1.0), ("msec", 1e-3), ("usec", 1e-6))}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +92,7 @@ class VoxelSource:
     @property
     def dtype(self) -> np.dtype[np.generic]:
         """Of the stored numbers, with their byte order."""
-        return np.dtype(f"{self.header.byte_order}{self.datatype.numpy}")
+        return self.datatype.stored.newbyteorder(self.header.byte_order)
 
     @property
     def sides(self) -> tuple[int, int, int]:
@@ -135,7 +136,7 @@ def read(files: Files, request: Request = ANY) -> Image:
 
 
 def decoders() -> dict[str, str]:
-    return installed_versions("isal", "numpy")
+    return installed_versions("isal", "nibabel", "numpy")
 
 
 def voxel_source(header_file: Path, header: NiftiHeader, files: Files) -> VoxelSource:
@@ -262,7 +263,7 @@ def _shape(header: NiftiHeader, file: Path, warnings: list[str]) -> tuple[int, i
 
 def _datatype(header: NiftiHeader, file: Path, warnings: list[str]) -> Datatype:
     found = DATATYPES.get(header.datatype)
-    if found is None or found.numpy is None:
+    if found is None or not found.is_real:
         raise bad_file(
             "read.unsupported",
             file,

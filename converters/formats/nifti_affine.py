@@ -17,6 +17,7 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+from nibabel.nifti1 import unit_codes
 
 from medshard.converters.formats.faults import bad_file
 from medshard.converters.formats.nifti_header import NiftiHeader
@@ -38,7 +39,11 @@ LARGEST_MM = 1e9
 SMALLEST_STEP_MM = 1e-9
 # No scanner makes a voxel of 10 cm: a header that counts in metres so is in mm, and its unit is wrong.
 LARGEST_VOXEL_MM = 100.0
-MM_PER_UNIT = {1: ("metre", 1000.0), 2: ("mm", 1.0), 3: ("micrometre", 0.001)}
+MM_PER_UNIT = {
+    unit_codes["meter"]: ("metre", 1000.0),
+    unit_codes["mm"]: ("mm", 1.0),
+    unit_codes["micron"]: ("micrometre", 0.001),
+}
 
 
 @dataclass(frozen=True, kw_only=True)

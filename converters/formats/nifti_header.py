@@ -1,18 +1,23 @@
-"""The numbers of a NIfTI-1, NIfTI-2 or Analyze 7.5 header, read by their places.
+"""The numbers of a NIfTI-1, NIfTI-2 or Analyze 7.5 header.
 
-Only what places and types the voxels is unpacked; descriptions, names and extensions are free text and never leave the
-file. Sources: nifti1.h and nifti2.h of the NIfTI data format working group; for Analyze, the Mayo Clinic's dbh.h.
+Places, types and codes of the fields are nibabel's; its checks are not used, because they refuse or change headers that
+are common in published data (`nifti` says what is done about those). Only the fields of `FIELDS` are taken:
+descriptions, names and extensions are free text and never leave the file.
 """
 
 from __future__ import annotations
 
 import math
-import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, cast
+
+import numpy as np
+from nibabel import nifti1, nifti2, spm2analyze
+from nibabel.nifti1 import data_type_codes
+from numpy.typing import DTypeLike
 
 from medshard.converters.formats.format import Files, first_bytes
 from medshard.converters.formats.voxel_stream import GZIP_MAGIC
@@ -20,9 +25,24 @@ from medshard.converters.formats.voxel_stream import GZIP_MAGIC
 ByteOrder = Literal["<", ">"]
 Layout = Literal["nifti1", "nifti2", "analyze"]
 
-HEADER_BYTES: dict[Layout, int] = {"nifti1": 348, "nifti2": 540, "analyze": 348}
-LARGEST_HEADER = 540
+# What Analyze calls unused is, since SPM, a scale factor, an intercept and an origin; SPM2's layout names all three.
+LAYOUTS: dict[Layout, np.dtype[np.void]] = {
+    "nifti1": nifti1.header_dtype,
+    "nifti2": nifti2.header_dtype,
+    "analyze": spm2analyze.header_dtype,
+}
+HEADER_BYTES: dict[Layout, int] = {layout: dtype.itemsize for layout, dtype in LAYOUTS.items()}
+LARGEST_HEADER = max(HEADER_BYTES.values())
 BYTE_ORDERS: tuple[ByteOrder, ByteOrder] = ("<", ">")
+FIELDS = (
+    *("dim", "datatype", "bitpix", "pixdim", "vox_offset", "scl_slope", "scl_inter"),
+    *("xyzt_units", "qform_code", "sform_code", "origin"),
+)
+QUATERN = ("quatern_b", "quatern_c", "quatern_d")
+QOFFSET = ("qoffset_x", "qoffset_y", "qoffset_z")
+SROW = ("srow_x", "srow_y", "srow_z")
+# Of the types that NumPy may not have, for which nibabel states no size.
+OTHER_BITS = {"binary": 1, "float128": 128, "complex256": 256}
 # A gzip stream of which so much is at hand decodes to a whole header, unless it is cut.
 COMPRESSED_START = 16 << 10
 # Text-mode transfers change these four bytes of NIfTI-2, which stand behind its magic for that purpose.
@@ -31,33 +51,37 @@ LINE_ENDS = (b"\r\n\x1a\n", b"\0\0\0\0")
 
 @dataclass(frozen=True, kw_only=True)
 class Datatype:
-    """A code of the field `datatype`. numpy: None where such voxels are not read. components: of a colour voxel."""
+    """A code of the field `datatype`.
+
+    bits: of a voxel. stored: type of one number, in either byte order.
+    components: of a colour voxel.
+    """
 
     name: str
     bits: int
-    numpy: str | None = None
-    components: int = 1
+    stored: np.dtype[Any]
+    components: int
+
+    @property
+    def is_real(self) -> bool:
+        """Integers and real numbers of up to 64 bits: the voxels that are read."""
+        return self.stored.kind in "iuf" and self.stored.itemsize <= 8
 
 
-DATATYPES = {
-    1: Datatype(name="single bits", bits=1),
-    2: Datatype(name="uint8", bits=8, numpy="u1"),
-    4: Datatype(name="int16", bits=16, numpy="i2"),
-    8: Datatype(name="int32", bits=32, numpy="i4"),
-    16: Datatype(name="float32", bits=32, numpy="f4"),
-    32: Datatype(name="complex64", bits=64),
-    64: Datatype(name="float64", bits=64, numpy="f8"),
-    128: Datatype(name="RGB", bits=24, numpy="u1", components=3),
-    256: Datatype(name="int8", bits=8, numpy="i1"),
-    512: Datatype(name="uint16", bits=16, numpy="u2"),
-    768: Datatype(name="uint32", bits=32, numpy="u4"),
-    1024: Datatype(name="int64", bits=64, numpy="i8"),
-    1280: Datatype(name="uint64", bits=64, numpy="u8"),
-    1536: Datatype(name="float128", bits=128),
-    1792: Datatype(name="complex128", bits=128),
-    2048: Datatype(name="complex256", bits=256),
-    2304: Datatype(name="RGBA", bits=32, numpy="u1", components=4),
-}
+def _datatype(code: int) -> Datatype:
+    name, voxel = str(data_type_codes.label[code]), np.dtype(cast("DTypeLike", data_type_codes.dtype[code]))
+    colours = voxel.names
+    return Datatype(
+        name=name,
+        bits=8 * voxel.itemsize or OTHER_BITS[name],
+        stored=np.dtype(np.uint8) if colours else voxel,
+        components=len(colours) if colours else 1,
+    )
+
+
+# "none" and "all" are codes, but no types that voxels have.
+NO_TYPES = {data_type_codes["none"], data_type_codes["all"]}
+DATATYPES = {code: _datatype(code) for code in data_type_codes.value_set() - NO_TYPES}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,47 +132,37 @@ def find_analyze_header(files: Files) -> tuple[Path, NiftiHeader] | None:
 
 def parse_nifti(start: bytes, *, named_nifti: bool = False) -> NiftiHeader | None:
     """The header at the start of a file, or None. named_nifti: the file's name says what a lost magic would."""
-    if len(start) >= HEADER_BYTES["nifti2"] and start[4:7] in (b"n+2", b"ni2") and _stated_order(start, 540):
-        return _parse_nifti2(start)
+    if len(start) >= HEADER_BYTES["nifti2"] and start[4:7] in (b"n+2", b"ni2"):
+        order = _stated_order(start, "nifti2")
+        if order is not None:
+            intact = start[8:12] in LINE_ENDS
+            doubt = "the line-end bytes behind the magic are changed, as by a text-mode transfer"
+            single = start[4:7] == b"n+2"
+            return _unpacked(start, "nifti2", order, single=single, warnings=() if intact else (doubt,))
     if len(start) < HEADER_BYTES["nifti1"]:
         return None
-    magic, order = start[344:348], _stated_order(start, 348)
-    if magic[:3] in (b"n+1", b"ni1") and (order is not None or (magic[3:] == b"\0" and _order_by_dim(start))):
-        return _parse_nifti1(start, single=magic[:3] == b"n+1", warnings=_magic_warnings(magic, order))
-    if named_nifti and order is not None and parse_analyze(start) is not None:
+    magic, stated = start[344:348], _stated_order(start, "nifti1")
+    if magic[:3] in (b"n+1", b"ni1") and (stated is not None or (magic[3:] == b"\0" and _order_by_dim(start))):
+        return _parse_nifti1(start, single=magic[:3] == b"n+1", warnings=_magic_warnings(magic, stated))
+    if named_nifti and stated is not None and parse_analyze(start) is not None:
         return _parse_nifti1(start, single=True, warnings=("the magic is missing; name and fields say NIfTI-1",))
     return None
 
 
 def parse_analyze(start: bytes) -> NiftiHeader | None:
     """The header at the start of a file if all that can be plausible in it is."""
-    if len(start) < HEADER_BYTES["analyze"] or _stated_order(start, 348) is None or start[344:347] in (b"n+1", b"ni1"):
+    if len(start) < HEADER_BYTES["analyze"] or start[344:347] in (b"n+1", b"ni1"):
         return None
     order = _order_by_dim(start)
-    if order is None:
+    if order is None or _stated_order(start, "analyze") is None:
         return None
-    dim = struct.unpack_from(order + "8h", start, 40)
-    datatype, bitpix = struct.unpack_from(order + "2h", start, 70)
-    if min(dim[1 : dim[0] + 1]) < 0 or dim[1] < 1 or datatype not in DATATYPES:
+    header = _unpacked(start, "analyze", order, single=False)
+    datatype = DATATYPES.get(header.datatype)
+    if min(header.dim[1 : header.dim[0] + 1]) < 0 or header.dim[1] < 1 or datatype is None:
         return None
-    if bitpix not in (0, DATATYPES[datatype].bits):
+    if header.bitpix not in (0, datatype.bits):
         return None
-    pixdim = struct.unpack_from(order + "8f", start, 76)
-    # What dbh.h calls unused is the offset and, since SPM, a scale factor and an intercept.
-    offset, scale, intercept = struct.unpack_from(order + "3f", start, 108)
-    return NiftiHeader(
-        layout="analyze",
-        single=False,
-        byte_order=order,
-        dim=dim,
-        datatype=datatype,
-        bitpix=bitpix,
-        pixdim=pixdim,
-        vox_offset=offset,
-        scl_slope=scale,
-        scl_inter=intercept if math.isfinite(intercept) else 0.0,
-        origin=struct.unpack_from(order + "5h", start, 253),
-    )
+    return header if math.isfinite(header.scl_inter) else replace(header, scl_inter=0.0)
 
 
 def header_start(path: Path) -> bytes:
@@ -169,8 +183,9 @@ def is_named_nifti(path: Path) -> bool:
 def is_cut_header(path: Path) -> bool:
     """A file that is named NIfTI and begins like one, but ends within the header."""
     start = header_start(path)
-    sizes = [size for size in (348, 540) if len(start) < size and len(start) >= 4 and _stated_order(start, size)]
-    return is_named_nifti(path) and bool(sizes)
+    layouts: tuple[Layout, ...] = ("nifti1", "nifti2")
+    cut = [layout for layout in layouts if len(start) < HEADER_BYTES[layout] and _stated_order(start, layout)]
+    return is_named_nifti(path) and bool(cut)
 
 
 def image_beside(header: Path) -> Path:
@@ -194,14 +209,15 @@ def _without_suffix(path: Path, suffix: str) -> str:
     return name[: -len(suffix)] if name.lower().endswith(suffix) else name
 
 
-def _stated_order(start: bytes, size: int) -> ByteOrder | None:
+def _stated_order(start: bytes, layout: Layout) -> ByteOrder | None:
     """The byte order under which the first field holds the size of the header."""
-    return next((order for order in BYTE_ORDERS if start[:4] == struct.pack(order + "i", size)), None)
+    size = HEADER_BYTES[layout]
+    return next((order for order in BYTE_ORDERS if start[:4] == np.array(size, f"{order}i4").tobytes()), None)
 
 
 def _order_by_dim(start: bytes) -> ByteOrder | None:
     """The byte order under which a NIfTI-1 `dim[0]` is 1 to 7, which is how nifti1.h says to tell; at most one is."""
-    return next((order for order in BYTE_ORDERS if 1 <= struct.unpack_from(order + "h", start, 40)[0] <= 7), None)
+    return next((order for order in BYTE_ORDERS if 1 <= _record(start, "nifti1", order)["dim"][0] <= 7), None)
 
 
 def _magic_warnings(magic: bytes, order: ByteOrder | None) -> tuple[str, ...]:
@@ -214,58 +230,29 @@ def _magic_warnings(magic: bytes, order: ByteOrder | None) -> tuple[str, ...]:
 
 
 def _parse_nifti1(start: bytes, *, single: bool, warnings: tuple[str, ...]) -> NiftiHeader:
-    stated, by_dim = _stated_order(start, 348), _order_by_dim(start)
-    order = by_dim or stated or "<"
+    stated, by_dim = _stated_order(start, "nifti1"), _order_by_dim(start)
     if stated is not None and by_dim not in (None, stated):
         warnings = (*warnings, "sizeof_hdr and dim[0] are of different byte order; that of dim[0] is taken")
-    datatype, bitpix = struct.unpack_from(order + "2h", start, 70)
-    vox_offset, slope, intercept = struct.unpack_from(order + "3f", start, 108)
-    qform_code, sform_code = struct.unpack_from(order + "2h", start, 252)
-    forms = struct.unpack_from(order + "18f", start, 256)
-    return NiftiHeader(
-        layout="nifti1",
-        single=single,
-        byte_order=order,
-        dim=struct.unpack_from(order + "8h", start, 40),
-        datatype=datatype,
-        bitpix=bitpix,
-        pixdim=struct.unpack_from(order + "8f", start, 76),
-        vox_offset=vox_offset,
-        scl_slope=slope,
-        scl_inter=intercept,
-        xyzt_units=start[123],
-        qform_code=qform_code,
-        sform_code=sform_code,
-        quatern=forms[0:3],
-        qoffset=forms[3:6],
-        srow=forms[6:18],
-        warnings=warnings,
-    )
+    return _unpacked(start, "nifti1", by_dim or stated or "<", single=single, warnings=warnings)
 
 
-def _parse_nifti2(start: bytes) -> NiftiHeader:
-    order = _stated_order(start, 540) or "<"
-    datatype, bitpix = struct.unpack_from(order + "2h", start, 12)
-    vox_offset, slope, intercept = struct.unpack_from(order + "q2d", start, 168)
-    qform_code, sform_code = struct.unpack_from(order + "2i", start, 344)
-    forms = struct.unpack_from(order + "18d", start, 352)
-    intact = start[8:12] in LINE_ENDS
-    return NiftiHeader(
-        layout="nifti2",
-        single=start[4:7] == b"n+2",
-        byte_order=order,
-        dim=struct.unpack_from(order + "8q", start, 16),
-        datatype=datatype,
-        bitpix=bitpix,
-        pixdim=struct.unpack_from(order + "8d", start, 104),
-        vox_offset=vox_offset,
-        scl_slope=slope,
-        scl_inter=intercept,
-        xyzt_units=struct.unpack_from(order + "i", start, 500)[0],
-        qform_code=qform_code,
-        sform_code=sform_code,
-        quatern=forms[0:3],
-        qoffset=forms[3:6],
-        srow=forms[6:18],
-        warnings=() if intact else ("the line-end bytes behind the magic are changed, as by a text-mode transfer",),
-    )
+def _record(start: bytes, layout: Layout, order: ByteOrder) -> np.void:
+    found: np.void = np.frombuffer(start, LAYOUTS[layout].newbyteorder(order), count=1)[0]
+    return found
+
+
+def _unpacked(
+    start: bytes, layout: Layout, order: ByteOrder, *, single: bool, warnings: tuple[str, ...] = ()
+) -> NiftiHeader:
+    """The fields as Python's numbers; Analyze has no forms."""
+    record = _record(start, layout, order)
+    names = record.dtype.names or ()
+    stated = {name: record[name].tolist() for name in FIELDS if name in names}
+    if layout != "analyze":
+        stated["quatern"] = [record[name].item() for name in QUATERN]
+        stated["qoffset"] = [record[name].item() for name in QOFFSET]
+        stated["srow"] = [value for name in SROW for value in record[name].tolist()]
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in stated.items()
+    }
+    return NiftiHeader(layout=layout, single=single, byte_order=order, warnings=warnings, **values)

@@ -10,20 +10,20 @@ import numpy as np
 
 from medshard.converters.annotations.segments import OutlineSet, SegmentedImage
 from medshard.converters.grid_verdict import Grid, PlacedLabel
-from medshard.converters.label_values import at_least, grey, slabs, value_counts, whole_values
+from medshard.converters.label_values import grey, marked, slabs, value_counts, whole_values
 from medshard.converters.spooling import release_pages
 from medshard.converters.volume import Array, LabelLayer
 from medshard.errors import CaseError
 from medshard.pipelines.labels.named import any_segment
 from medshard.pipelines.labels.parts import LabelPart
-from medshard.pipelines.labels.placing import LabelTask, LabelValues, OwnGrid, place_label
+from medshard.pipelines.labels.placing import LabelTask, LabelValues, OwnGrid, place_label, stored_value
 from medshard.pipelines.labels.reading import read_label
 from medshard.registry.schema import LabelSpec
 
 
 def values_of_files(task: LabelTask, spec: LabelSpec, parts: list[LabelPart]) -> LabelValues:
     """A file for each class, each instance or both, painted over one another in their order."""
-    numbers, classes = _numbers(spec, parts)
+    numbers, meant = _numbers(spec, parts)
     targets, image = task.images, ""
     grid: LabelLayer | None = None
     merged: Array = np.empty(0)
@@ -53,25 +53,25 @@ def values_of_files(task: LabelTask, spec: LabelSpec, parts: list[LabelPart]) ->
         image=image or None,
         verdict=(repaired or places)[0].verdict,
         repair=f"{repaired[0].repair}{share}" if repaired else None,
-        classes=classes,
+        meant=meant,
         absent=frozenset(absent),
         warnings=tuple(warnings),
     )
 
 
-def _numbers(spec: LabelSpec, parts: list[LabelPart]) -> tuple[list[int], Mapping[int, str]]:
-    """The value that each part is painted with, and what the values mean.
+def _numbers(spec: LabelSpec, parts: list[LabelPart]) -> tuple[list[int], Mapping[int, int] | None]:
+    """The value that each part is painted with, and which of the entry's values each stands for (None: as stored).
 
-    In a semantic layer that is the class's; in an instance layer the parts are counted from 1.
+    In a semantic layer that is the class's as stored; in an instance layer the parts are counted from 1.
     """
     only = next(iter(spec.classes))
     of_class = [part.value if part.value is not None else only for part in parts]
     if spec.kind == "semantic":
-        return of_class, spec.classes
+        return [stored_value(spec, value) for value in of_class], None
     counted = list(range(1, len(parts) + 1))
     if len(spec.classes) == 1:
-        return counted, spec.classes
-    return counted, {number: spec.classes[value] for number, value in zip(counted, of_class, strict=True)}
+        return counted, None
+    return counted, dict(zip(counted, of_class, strict=True))
 
 
 def _foreground(
@@ -94,7 +94,9 @@ def _foreground(
     if isinstance(found, SegmentedImage):
         image, mask, affine = any_segment(found, targets, spec.threshold, where=task.where, spool=task.spool)
         return image, PlacedLabel(layer=LabelLayer(array=mask[None], affine=affine, classes={}, examined=()))
-    array = grey(whole_values(found, where=task.where, spool=task.spool), task.spool)
+    array = whole_values(found, where=task.where, spool=task.spool)
+    # Three channels of what has a place in space are no colours.
+    array = array if found.trusted_geometry else grey(array, task.spool)
     if array.shape[0] != 1 or array.dtype.kind == "i":
         raise CaseError(
             "annotation.not_a_mask",
@@ -103,11 +105,30 @@ def _foreground(
             details={"found": f"{array.dtype} {array.shape}"},
             action="The case is excluded. Repair the source.",
         )
-    if spec.threshold is None and len(value_counts(array).keys() - {0}) > 1:
-        said["a mask of one class or instance holds several values above 0; all of them count"] += 1
-    marked = at_least(array, spec.threshold or 1, 1, task.spool).view(np.bool_)
-    layer = LabelLayer(array=marked, affine=found.affine, classes={}, examined=())
-    return place_label(task, layer, targets, trusted_geometry=found.trusted_geometry)
+    if spec.threshold is None:
+        said.update(_doubts_about_values(task, spec, array))
+    mask = marked(array, threshold=spec.threshold, background=spec.background, spool=task.spool).view(np.bool_)
+    layer = LabelLayer(array=mask, affine=found.affine, classes={}, examined=())
+    here = {name: grid for name, grid in targets.items() if name == read.image} or targets
+    return place_label(task, layer, here, trusted_geometry=found.trusted_geometry)
+
+
+def _doubts_about_values(task: LabelTask, spec: LabelSpec, array: Array) -> tuple[str, ...]:
+    """Raises CaseError[annotation.not_a_mask] where a file of one thing has voxels that the entry ignores: painted over
+    the others, they would have no value to say so."""
+    values = value_counts(array, where=task.where).keys() - {spec.background}
+    ignored = sorted(values & {*spec.ignore, *spec.unmapped})
+    if ignored:
+        raise CaseError(
+            "annotation.not_a_mask",
+            where=task.where,
+            problem="a mask of one class or instance holds values that the entry ignores",
+            details={"ignored values": ", ".join(map(str, ignored))},
+            action="The case is excluded. Give `threshold`, or all classes in one file.",
+        )
+    if len(values) > 1:
+        return ("a mask of one class or instance holds several values above 0; all of them count",)
+    return ()
 
 
 def _paint(merged: Array, marked: Array, number: int) -> Counter[tuple[int, int]]:

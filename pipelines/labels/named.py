@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from medshard.converters.annotations.rasterise import rasterise
+from medshard.converters.annotations.rasterise import DrawnRegion, rasterise
 from medshard.converters.annotations.segment_grid import on_image_grid
 from medshard.converters.annotations.segments import OutlinedRegion, OutlineSet, Segment, SegmentedImage
 from medshard.converters.grid_verdict import Grid
@@ -79,8 +79,10 @@ def values_of_segments(
 def values_of_outlines(
     found: OutlineSet, wanted: Wanted, images: Mapping[str, Grid], *, where: str, spool: Spool
 ) -> NamedValues:
-    """The wanted outlines drawn on the first image whose slices they lie in.
+    """The wanted outlines drawn on the image whose slices they lie in best, the first of equals.
 
+    Best means: fewest outlines that are not drawn, then fewest between slices, then fewest slices left out between
+    outlined ones. What was outlined on a CT also lies somewhere between the slices of its PET.
     Raises CaseError[annotation.no_image | geometry.mismatch | annotation.overlap].
     """
     if not images:
@@ -94,20 +96,23 @@ def values_of_outlines(
     by_number = {region.number: region for region in found.regions}
     warnings = [*found.warnings, *_extra(extra, "regions")]
 
-    def drawn(name: str) -> NamedValues:
-        said: list[str] = []
-        grid = images[name]
-        masks = [(value, _region_mask(found, by_number[number], grid, said)) for number, value in chosen]
-        return NamedValues(
-            array=_painted(masks, grid.shape, wanted, where=where, spool=spool),
-            affine=grid.affine,
-            image=name,
-            absent=frozenset(wanted.values) - {value for _, value in chosen},
-            colours={value: colour for number, value in chosen if (colour := by_number[number].colour) is not None},
-            warnings=(*warnings, *said),
-        )
+    def misfit(name: str) -> tuple[int, int, int]:
+        reports = [_drawn(found, by_number[number], images[name], where).report for number, _ in chosen]
+        undrawn = sum(report.oblique + report.outside + report.crowded for report in reports)
+        return undrawn, sum(report.between for report in reports), sum(report.skipped_slices for report in reports)
 
-    return _first_that_fits(images, drawn, where)
+    name = next(iter(images)) if len(images) == 1 or found.space == "index" else _best_fit(images, misfit)
+    said: list[str] = []
+    grid = images[name]
+    masks = [(value, _region_mask(found, by_number[number], grid, said, where)) for number, value in chosen]
+    return NamedValues(
+        array=_painted(masks, grid.shape, wanted, where=where, spool=spool),
+        affine=grid.affine,
+        image=name,
+        absent=frozenset(wanted.values) - {value for _, value in chosen},
+        colours={value: colour for number, value in chosen if (colour := by_number[number].colour) is not None},
+        warnings=(*warnings, *said),
+    )
 
 
 def any_segment(
@@ -147,6 +152,23 @@ def _first_that_fits(images: Mapping[str, Grid], place: Callable[[str], Result],
     ) from first
 
 
+def _best_fit(images: Mapping[str, Grid], misfit: Callable[[str], tuple[int, int, int]]) -> str:
+    """The image with the least misfit. Raises the error about the first image where none fits."""
+    found: dict[str, tuple[int, int, int]] = {}
+    refused: list[CaseError] = []
+    for name in images:
+        try:
+            found[name] = misfit(name)
+        except CaseError as error:
+            refused.append(error)
+            continue
+        if not any(found[name]):
+            return name
+    if not found:
+        raise refused[0]
+    return min(found, key=lambda name: found[name])
+
+
 def _chosen(regions: Iterable[tuple[int, str]], wanted: Wanted) -> tuple[list[tuple[int, int]], int]:
     """(number of a region, value) in the order of the values, and how many regions nobody asked for."""
     known = list(regions)
@@ -180,9 +202,21 @@ def _segment_mask(found: SegmentedImage, segment: Segment, threshold: int) -> Ca
     return lambda: np.asarray(channel) == segment.value
 
 
-def _region_mask(found: OutlineSet, region: OutlinedRegion, grid: Grid, said: list[str]) -> Callable[[], Mask]:
+def _drawn(found: OutlineSet, region: OutlinedRegion, grid: Grid, where: str) -> DrawnRegion:
+    """Raises CaseError[geometry.mismatch], said of the case."""
+    try:
+        return rasterise(found, region, grid.shape, grid.affine)
+    except CaseError as error:
+        raise CaseError(
+            error.code, where=where, problem=error.problem, details=error.details, action=error.action
+        ) from error
+
+
+def _region_mask(
+    found: OutlineSet, region: OutlinedRegion, grid: Grid, said: list[str], where: str
+) -> Callable[[], Mask]:
     def mask() -> Mask:
-        drawn = rasterise(found, region, grid.shape, grid.affine)
+        drawn = _drawn(found, region, grid, where)
         said.extend(drawn.report.warnings)
         return drawn.mask
 
@@ -215,15 +249,18 @@ def _painted(
 def _over_or_under(layer: Array, mask: Mask, met: tuple[int, Array], wanted: Wanted, where: str) -> Mask:
     """What of a mask may be painted where others lie: all of it inside another, none of it over what it encloses.
 
+    Of two that are the same neither lies inside the other: one would be lost.
+
     met: the value of the mask, and the values of others that lie below it.
     """
     value, taken = met
     painted = mask.copy()
     for other in np.unique(taken).tolist():
         shared = int((taken == other).sum())
-        if wanted.nested and shared == int(mask.sum()):
+        covered = int((layer == other).sum())
+        if wanted.nested and shared == int(mask.sum()) != covered:
             continue
-        if wanted.nested and shared == int((layer == other).sum()):
+        if wanted.nested and shared == covered != int(mask.sum()):
             painted &= layer != other
             continue
         raise CaseError(

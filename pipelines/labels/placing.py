@@ -55,8 +55,9 @@ class LabelTask:
 class LabelValues:
     """The values of one layer before they get a meaning.
 
-    array: (1, z, y, x). classes: value -> concept where they are not those of the entry. absent: values of classes
-    that have no file or no segment. placed: whether the array lies on the grid of `image` already.
+    array: (1, z, y, x). meant: stored value -> the entry's value that it stands for, where instances were counted.
+    absent: values of classes that have no file or no segment. placed: whether the array lies on the grid of `image`
+    already; otherwise it has to be placed there, or on that of any image where none is named.
     """
 
     array: Array
@@ -66,7 +67,7 @@ class LabelValues:
     image: str | None = None
     verdict: GridVerdict | None = None
     repair: str | None = None
-    classes: Mapping[int, str] | None = None
+    meant: Mapping[int, int] | None = None
     absent: frozenset[int] = frozenset()
     colours: Mapping[int, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
@@ -122,6 +123,11 @@ def first_grid(task: LabelTask) -> tuple[tuple[int, int, int], Affine] | None:
     """The case's first image, on which outlines in pixels are drawn."""
     image = next(iter(task.images.values()), None)
     return None if image is None else (image.shape, image.affine)
+
+
+def stored_value(spec: LabelSpec, value: int) -> int:
+    """What a value of the entry is in a stored layer: 0 and the entry's `background` change places."""
+    return {0: spec.background, spec.background: 0}.get(value, value)
 
 
 def missing_label(task: LabelTask) -> CaseError:

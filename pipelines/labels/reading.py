@@ -25,9 +25,11 @@ ON_A_SLICE = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class ReadLabel:
-    """warnings: what the file's header leaves in doubt, and how pictures found their slices."""
+    """image: whose files the pictures are called after. warnings: what the file's header leaves in doubt, and how
+    pictures found their slices."""
 
     found: Image | SegmentedImage | OutlineSet
+    image: str | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -49,22 +51,26 @@ def _read_pictures(task: LabelTask, names: Sequence[str]) -> ReadLabel:
     Files pair by their names without the suffix, else both in natural order of their names, which is said. Where no
     image has a file for each picture, the pictures lie one after the other along z, which is said too.
     """
-    paired = next((name for name in task.images if len(task.payload.case.images[name]) == len(names)), None)
+    by_stem = {Path(name).stem: name for name in names}
+    files = task.payload.case.images
+    alike = [name for name in task.images if len(files[name]) == len(names)]
+    namesakes = [name for name in alike if by_stem.keys() == {Path(file).stem for file in files[name]}]
+    paired = next(iter(namesakes or alike), None)
     ordered = sorted(names, key=natural_key)
     if paired is None:
         note = f"{len(names)} pictures lie along z in the order of their names; nothing in them says so"
         return ReadLabel(found=_stacked(task, task.payload.locate(tuple(ordered))), warnings=(note,))
-    slices = task.payload.case.images[paired]
-    by_stem = {Path(name).stem: name for name in names}
+    slices = files[paired]
     notes: tuple[str, ...] = ()
-    if by_stem.keys() == {Path(name).stem for name in slices}:
+    if paired in namesakes:
         pairs = [(name, by_stem[Path(name).stem]) for name in slices]
     else:
         pairs = list(zip(sorted(slices, key=natural_key), ordered, strict=True))
         notes = (f"{len(names)} pictures belong to the files of {paired} in the order of their names; no name says so",)
     places = _places(task, task.images[paired], [name for name, _ in pairs])
     sorted_pictures = [picture for _, (_, picture) in sorted(zip(places, pairs, strict=True))]
-    return ReadLabel(found=_stacked(task, task.payload.locate(tuple(sorted_pictures))), warnings=notes)
+    stack = _stacked(task, task.payload.locate(tuple(sorted_pictures)))
+    return ReadLabel(found=stack, image=paired if namesakes else None, warnings=notes)
 
 
 def _places(task: LabelTask, grid: Grid, names: Sequence[str]) -> list[int]:

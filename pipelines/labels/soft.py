@@ -9,7 +9,8 @@ import numpy as np
 from medshard.converters.grid_verdict import PlacedLabel
 from medshard.converters.label_values import slabs
 from medshard.converters.reading import read_image
-from medshard.converters.volume import LabelLayer, Rescale
+from medshard.converters.spooling import Spool, release_pages
+from medshard.converters.volume import Array, LabelLayer, Rescale
 from medshard.errors import CaseError
 from medshard.pipelines.labels.placing import (
     CaseLabel,
@@ -45,6 +46,14 @@ def soft_label(task: LabelTask, spec: LabelSpec) -> CaseLabel:
             problem="the maps of one layer have different scales",
             action="Give all the same `scale`; maps whose headers scale them differently cannot be one layer.",
         )
+    if maps[0].rescale.per_slice:
+        raise CaseError(
+            "annotation.scales",
+            where=task.where,
+            problem="the slices of a map are scaled each by itself, and a layer has one scale",
+            details={"slopes": len(maps[0].rescale.slope), "intercepts": len(maps[0].rescale.intercept)},
+            action="The case is excluded. Convert the maps to one scale.",
+        )
     targets, image = task.images, ""
     channels: list[PlacedLabel] = []
     for one in maps:
@@ -56,7 +65,7 @@ def soft_label(task: LabelTask, spec: LabelSpec) -> CaseLabel:
     slope, intercept = (numbers[0] for numbers in (maps[0].rescale.slope, maps[0].rescale.intercept))
     scale = spec.maps[0].scale
     layer = LabelLayer(
-        array=np.concatenate([channel.layer.array for channel in channels]),
+        array=_together([channel.layer.array for channel in channels], task.spool),
         affine=channels[0].layer.affine,
         kind="soft",
         classes=spec.channels,
@@ -75,6 +84,16 @@ def soft_label(task: LabelTask, spec: LabelSpec) -> CaseLabel:
         repair=repair,
         warnings=(repair,) if repair is not None else (),
     )
+
+
+def _together(maps: list[Array], spool: Spool) -> Array:
+    """Maps (1, z, y, x) as channels, slab by slab."""
+    whole = spool.empty((len(maps), *maps[0].shape[1:]), np.result_type(*maps))
+    for channel, part in slabs(whole):
+        whole[channel, part] = maps[channel][0, part]
+        release_pages(maps[channel])
+        release_pages(whole)
+    return whole
 
 
 def _halves(layer: LabelLayer) -> dict[int, int]:

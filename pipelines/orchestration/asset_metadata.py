@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -144,8 +145,25 @@ def _cases_facts(context: Context, result: StageResult) -> Metadata:
         "dagster/row_count": len(result.manifest.records),
         "table": dg.MetadataValue.path(context.store.path(result.head.attachments["table"])),
         "unmatched_files": result.details["unmatched_files"],
+        "text_suspected_in_pixels": sum(_suspects_text(record) for record in result.manifest.good),
         **({"limits": dg.MetadataValue.md(limits)} if unfit else {}),
+        **_repaired_grids(result),
     }
+
+
+def _suspects_text(record: CaseRecord) -> bool:
+    return any(image.get("burned_in") for image in record.facts["images"].values())
+
+
+def _repaired_grids(result: StageResult) -> Metadata:
+    """How many masks lay on their image only after a repair, by verdict."""
+    kinds = Counter(
+        label["verdict"]
+        for record in result.manifest.good
+        for label in record.facts["labels"].values()
+        if label.get("repair") and label.get("verdict")
+    )
+    return {f"masks_repaired_{kind}": count for kind, count in sorted(kinds.items())}
 
 
 def _volumes_facts(context: Context, result: StageResult) -> Metadata:

@@ -160,7 +160,7 @@ def _expectations() -> Iterable[Any]:
         yield gxe.ExpectColumnValuesToBeInSet(column=column, value_set=allowed, row_condition=included)
     # Where a header says nothing these columns are empty; what they may say is coarse.
     yield gxe.ExpectColumnValuesToBeInSet(column="sex", value_set=["F", "M", "O"])
-    yield gxe.ExpectColumnValuesToMatchRegex(column="age_band", regex=r"^(0-9|[1-8]0-[1-8]9|90\+)$")
+    yield gxe.ExpectColumnValuesToMatchRegex(column="age_band", regex=r"^(?:0-9|[1-8]0-[1-8]9|90\+)$")
     yield gxe.ExpectColumnValuesToMatchRegex(column="site", regex=r"^site-[0-9a-f]{8}$")
     yield gxe.ExpectColumnValuesToNotBeNull(column="patient", row_condition=included)
     yield gxe.ExpectColumnValueLengthsToBeBetween(column="patient", min_value=1, row_condition=included)

@@ -2,41 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+import math
+from collections.abc import Collection
+
+import numpy as np
 
 from medshard.converters.geometry import canonical_volume
+from medshard.converters.mask_plausibility import content_suspicion
 from medshard.converters.reading import annotation_decoders, identify
-from medshard.converters.spooling import IN_MEMORY, Spool
+from medshard.converters.spooling import IN_MEMORY, Spool, release_pages
 from medshard.converters.volume import Volume
-from medshard.pipelines.labels.case_labels import label_sources, read_case_labels
-from medshard.pipelines.labels.parts import label_parts
+from medshard.pipelines.labels.case_labels import label_readers, layer_files
+from medshard.pipelines.labels.parts import label_sources
 from medshard.pipelines.stages.case_images import present_images, read_case_image, read_case_mesh
 from medshard.pipelines.stages.case_payload import CasePayload
+
+# Larger images are not compared with their masks: voxels along the rim lie all over the file of a spooled one.
+MOST_VOXELS_LOOKED_AT = 64_000_000
 
 
 def read_case(payload: CasePayload, *, layers: Collection[str], spool: Spool = IN_MEMORY) -> Volume:
     """The whole case; labels on their image's grid. `layers` are the names of those to be kept."""
     images = {name: read_case_image(payload, name, spool) for name in present_images(payload)}
-    found = [
-        label
-        for source in label_sources(payload)
-        if any(belongs(layer, source) for layer in layers)
-        for label in read_case_labels(payload, source, images=images, spool=spool)
-    ]
+    labels = {
+        name: read().layer
+        for source in _sources_of(payload, layers)
+        for name, read in label_readers(payload, source, images=images, spool=spool).items()
+        if name in layers
+    }
     volume = Volume(
         entry=payload.entry.id,
         case=payload.case.case,
         patient=payload.case.patient,
         images=images,
-        labels={label.name: label.layer for label in found if label.name in layers},
+        labels=labels,
         meshes={name: read_case_mesh(payload, name) for name in payload.case.meshes},
     )
     return canonical_volume(volume)
 
 
-def belongs(layer: str, source: str) -> bool:
-    """Whether a layer is made of a label of the layout: of its own name, or one rater's part of it."""
-    return layer == source or layer.startswith(f"{source}-")
+def content_warnings(volume: Volume) -> tuple[str, ...]:
+    """What the voxels say against each semantic layer and each image on its grid (`content_suspicion`)."""
+    said = []
+    for name, layer in volume.labels.items():
+        for image_name, image in volume.images.items():
+            on_its_grid = image.shape == layer.shape and np.array_equal(image.affine, layer.affine)
+            if layer.kind != "semantic" or not on_its_grid or math.prod(image.shape) > MOST_VOXELS_LOOKED_AT:
+                continue
+            suspicion = content_suspicion(image.array, image.rescale, layer.array)
+            release_pages(image.array)
+            if suspicion is not None:
+                said.append(f"label layer {name} on image {image_name}: {suspicion}")
+    return tuple(said)
+
+
+def _sources_of(payload: CasePayload, layers: Collection[str]) -> list[str]:
+    """The labels of the layout that these layers are made of."""
+    return [
+        source for source in label_sources(payload) if any(layer in layers for layer in layer_files(payload, source))
+    ]
 
 
 def decoders(payload: CasePayload, *, layers: Collection[str]) -> dict[str, str]:
@@ -46,17 +70,8 @@ def decoders(payload: CasePayload, *, layers: Collection[str]) -> dict[str, str]
     for paths in (*case.images.values(), *case.meshes.values()):
         if paths:
             found |= identify(payload.locate(paths), payload.where).decoders()
-    for source in label_sources(payload):
-        if any(belongs(layer, source) for layer in layers):
-            for paths in _files_of_label(payload, source):
-                found |= annotation_decoders(payload.locate(paths), payload.where)
+    files = [item for source in label_sources(payload) for item in layer_files(payload, source).items()]
+    for masks in (masks for layer, masks in files if layer in layers):
+        for paths in masks:
+            found |= annotation_decoders(payload.locate(paths), payload.where)
     return dict(sorted(found.items()))
-
-
-def _files_of_label(payload: CasePayload, source: str) -> Iterator[tuple[str, ...]]:
-    """The files of each mask of a label of the layout: those of one mask are read together."""
-    spec = payload.group.labels.get(source)
-    if spec is None or spec.kind == "soft":
-        yield from (files for files in label_sources(payload)[source] if files)
-    else:
-        yield from (part.files for part in label_parts(payload, source))

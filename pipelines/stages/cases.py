@@ -14,7 +14,7 @@ from medshard.converters.spooling import Spool
 from medshard.converters.subject import SubjectFacts
 from medshard.converters.volume import AttributeValue
 from medshard.errors import CaseError, CatalogError
-from medshard.pipelines.labels.case_labels import CaseLabel, label_paths, label_sources, read_case_labels
+from medshard.pipelines.labels.case_labels import CaseLabel, label_paths, label_readers, label_sources, layer_files
 from medshard.pipelines.stages.case_images import present_images, read_case_header
 from medshard.pipelines.stages.case_payload import CasePayload
 from medshard.pipelines.stages.case_volume import decoders
@@ -83,6 +83,7 @@ def build_cases(context: Context, raw: StageResult | None = None) -> StageResult
             "unmatched_files": len(found.unmatched),
             "unmatched_examples": list(found.unmatched[:5]),
             "defects_of_no_case": _defects_of_no_case(context.entry, found.cases),
+            "classes_of_no_case": _classes_of_no_case(context.entry, records),
             "shipped_split": dict(sorted(Counter(case.split for case in found.cases if case.split).items())),
         },
     )
@@ -92,6 +93,27 @@ def _defects_of_no_case(entry: Entry, cases: Sequence[CaseFiles]) -> list[str]:
     """Names under `known_defects` that no case has: misspelt, or not in this copy of the data."""
     named = {case for defect in entry.known_defects for case in defect.cases}
     return sorted(named - {case.case for case in cases})
+
+
+def _classes_of_no_case(entry: Entry, records: Iterable[CaseRecord]) -> list[str]:
+    """Classes of which no case has a voxel, though their layers are there: rare ones, or a wrong name or value."""
+    found: dict[str, set[str]] = {}
+    for record in records:
+        for layer, facts in record.facts.get("labels", {}).items():
+            if facts["usable"]:
+                found.setdefault(layer, set()).update(value for value, count in facts["voxels"].items() if count)
+    return sorted(
+        {
+            f"{layer} {value} ({concept})"
+            for group in entry.cases
+            for source, spec in group.labels.items()
+            if spec.kind == "semantic"
+            for layer, values in found.items()
+            if layer == source or layer.startswith(f"{source}-")
+            for value, concept in spec.classes.items()
+            if str(value) not in values
+        }
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,7 +242,10 @@ def _mesh_facts(payload: CasePayload, name: str, paths: tuple[str, ...]) -> dict
 def _judge_labels(
     payload: CasePayload, source: str, images: Mapping[str, Header], spool: Spool
 ) -> tuple[dict[str, Any], list[Fault], list[str]]:
-    """What the layers of one label of the layout hold, and what speaks against them. A bad layer spoils no image."""
+    """What the layers of one label of the layout hold, and what speaks against them.
+
+    A bad layer spoils no image, and a rater's bad file no other rater's layer. One layer is in memory at a time.
+    """
     groups = label_sources(payload)[source]
     spec = payload.group.labels.get(source)
     optional = spec.optional if spec is not None else payload.group.annotations[source].optional
@@ -233,16 +258,44 @@ def _judge_labels(
         faults = [] if optional and nothing else [inclusion.missing_label(source, paths[number]) for number in missing]
         return {source: {"present": not nothing, "usable": False}}, faults, []
     try:
-        found = read_case_labels(payload, source, images=images, spool=spool)
+        readers = label_readers(payload, source, images=images, spool=spool)
     except CaseError as error:
-        facts = {"present": True, "usable": False, "error": str(error)}
-        return {source: facts}, [inclusion.bad_label(source, error.code, error.problem)], []
-    judged = [_judge_layer(payload, label) for label in found]
-    return (
-        {label.name: facts for label, (facts, _) in zip(found, judged, strict=True)},
-        [fault for _, faults in judged for fault in faults],
-        [f"label layer {label.name}: {warning}" for label in found for warning in label.warnings],
-    )
+        return (
+            {source: _unusable(error)},
+            [inclusion.bad_label(source, error.code, _evidence(error, _flat(groups)))],
+            [],
+        )
+    layers: dict[str, Any] = {}
+    faults, warnings = [], []
+    for name, read in readers.items():
+        try:
+            label = read()
+        except CaseError as error:
+            layers[name] = _unusable(error)
+            faults.append(
+                inclusion.bad_label(name, error.code, _evidence(error, _flat(layer_files(payload, source)[name])))
+            )
+            continue
+        layers[name], found = _judge_layer(payload, label)
+        faults += found
+        warnings += [f"label layer {name}: {warning}" for warning in label.warnings]
+        del label
+    return layers, faults, warnings
+
+
+def _unusable(error: CaseError) -> dict[str, Any]:
+    return {"present": True, "usable": False, "error": str(error)}
+
+
+def _flat(groups: Iterable[Sequence[str]]) -> list[str]:
+    return [path for files in groups for path in files]
+
+
+def _evidence(error: CaseError, files: Sequence[str]) -> str:
+    """The problem, with what the error has found: which file, how far apart, what was expected."""
+    more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+    details = {"file": f"{files[0]}{more}" if files else "none", **error.details}
+    return f"{error.problem} ({'; '.join(f'{name}: {value}' for name, value in details.items())})"
 
 
 def _judge_layer(payload: CasePayload, label: CaseLabel) -> tuple[dict[str, Any], list[Fault]]:
@@ -251,15 +304,15 @@ def _judge_layer(payload: CasePayload, label: CaseLabel) -> tuple[dict[str, Any]
     known = {0, *layer.classes, *layer.ignore, *(counts if layer.kind == "instance" else ())}
     if layer.kind == "soft":
         known = {number + 1 for number in layer.classes} | {0}
-    unknown = [value for value in counts if value < 0 or value not in known]
-    faults = []
+    unknown = [value for value in counts if (value < 0 and value not in layer.ignore) or value not in known]
+    faults = [] if layer.examined else [inclusion.nothing_examined(label.name)]
     if unknown and payload.entry.inclusion.label_values_must_be_known:
         faults.append(inclusion.unknown_values(label.name, unknown, layer.classes))
     if not unknown and not any(count for value, count in counts.items() if value != 0 and value not in layer.ignore):
         faults.append(inclusion.empty_label(label.name))
     facts: dict[str, Any] = {
         "present": True,
-        "usable": not (unknown and faults),
+        "usable": not (unknown and payload.entry.inclusion.label_values_must_be_known),
         "shape": list(layer.shape),
         "kind": layer.kind,
         "voxels": {str(value): count for value, count in counts.items()},
@@ -268,6 +321,7 @@ def _judge_layer(payload: CasePayload, label: CaseLabel) -> tuple[dict[str, Any]
     further = {
         "image": label.image,
         "rater": layer.rater,
+        "ignore": list(layer.ignore),
         "verdict": label.verdict.kind if label.verdict is not None and label.verdict.kind != "same" else None,
     }
     return facts | {name: value for name, value in further.items() if value}, faults

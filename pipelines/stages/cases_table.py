@@ -103,5 +103,9 @@ def _burned_in(facts: Mapping[str, Any]) -> str | None:
 
 
 def _foreground(labels: dict[str, Any]) -> int:
-    counts = (label.get("voxels", {}) for label in labels.values() if label["usable"])
-    return sum(count for voxels in counts for value, count in voxels.items() if value != "0")
+    """Voxels that stand for something: neither background nor such as nobody judged."""
+    found = 0
+    for label in (label for label in labels.values() if label["usable"]):
+        without = {"0", *map(str, label.get("ignore", ()))}
+        found += sum(count for value, count in label.get("voxels", {}).items() if value not in without)
+    return found

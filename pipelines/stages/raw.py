@@ -12,7 +12,6 @@ from medshard.converters.dicom_series_writer import write_ct_series
 from medshard.converters.reading import read_image
 from medshard.errors import AcquisitionError
 from medshard.pipelines.execution.map_cases import Execution
-from medshard.pipelines.stages.raw_parts import build_parts
 from medshard.pipelines.stages.stage import CODE_VERSIONS, CaseJob, Context, StageResult, publish_stage, run_jobs
 from medshard.registry.acquisition.gates.use import require_use
 from medshard.registry.acquisition.provenance import Provenance, origins_of, provenance_table
@@ -49,6 +48,9 @@ def build_raw(context: Context) -> StageResult:
 
     Raises AcquisitionError when a part cannot be had: no later stage can do without it.
     """
+    # What fetches is not loaded by the workers of later stages, which import this module for its files.
+    from medshard.pipelines.stages.raw_parts import build_parts  # noqa: PLC0415
+
     started = time.monotonic()
     _refuse_the_unobtainable(context.entry)
     require_use(context.entry, context.acquisition.use)

@@ -14,7 +14,7 @@ from medshard.converters.canonical import write_volume
 from medshard.converters.spooling import Spool
 from medshard.errors import StoreError
 from medshard.pipelines.stages.case_payload import CasePayload
-from medshard.pipelines.stages.case_volume import decoders, read_case
+from medshard.pipelines.stages.case_volume import content_warnings, decoders, read_case
 from medshard.pipelines.stages.cases import build_cases
 from medshard.pipelines.stages.raw import RawFile, raw_files
 from medshard.pipelines.stages.stage import (
@@ -83,6 +83,7 @@ def convert_case(job: CaseJob[ConvertPayload]) -> CaseRecord:
     payload = job.payload
     with payload.store.scratch() as scratch:
         volume = read_case(payload.case, layers=payload.layers, spool=Spool(folder=scratch))
+        warnings = content_warnings(volume)
         folder = scratch / "volume"
         write_volume(volume, folder, pyramid_levels=payload.case.entry.pyramid_levels, threads=THREADS)
         output = payload.store.publish_tree(folder, ".zarr")
@@ -104,7 +105,13 @@ def convert_case(job: CaseJob[ConvertPayload]) -> CaseRecord:
         },
         "bytes_in_memory": sum(image.array.nbytes for image in volume.images.values()),
     }
-    return replace(job.record, output=output, facts=facts, decoders=decoders(payload.case, layers=payload.layers))
+    return replace(
+        job.record,
+        output=output,
+        facts=facts,
+        warnings=warnings,
+        decoders=decoders(payload.case, layers=payload.layers),
+    )
 
 
 def _job(

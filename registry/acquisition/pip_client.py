@@ -58,7 +58,9 @@ def _download(address: PipAddress, folder: Path) -> Path:
         str(folder),
     ]
     try:
-        run = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+        run = subprocess.run(
+            command, capture_output=True, encoding="utf8", errors="replace", timeout=TIMEOUT_S, check=False
+        )
     except subprocess.TimeoutExpired as error:
         raise AcquisitionError(
             "download.timeout",

@@ -49,7 +49,7 @@ def test_a_folder_of_everything(scans: Path, tmp_path: Path) -> None:
 
 def test_one_bad_file_is_named_and_the_others_are_converted(scans: Path, tmp_path: Path) -> None:
     file = scans / "nifti" / "a.nii.gz"
-    file.write_bytes(file.read_bytes()[:60])
+    file.write_bytes(file.read_bytes()[:-10])
     code, output = run(scans, "-o", tmp_path / "out")
     assert code == 1
     assert "nifti_a.nii.gz: not converted" in output
@@ -69,6 +69,16 @@ def test_a_bad_series_leaves_the_other_of_its_folder(scans: Path, tmp_path: Path
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["dicom-1.zarr"]
 
 
+def test_a_bad_file_of_a_folder_is_named_and_the_series_says_that_it_may_lack_it(scans: Path, tmp_path: Path) -> None:
+    file = scans / "dicom" / "y-0005.dcm"
+    file.write_bytes(file.read_bytes()[:200])
+    code, output = run(scans / "dicom", "-o", tmp_path / "out")
+    assert code == 1
+    assert "y-0005.dcm" in output
+    assert "1 files beside the image cannot be read" in output
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["dicom-1.zarr", "dicom-2.zarr"]
+
+
 def test_only_the_series_that_is_selected(scans: Path, tmp_path: Path) -> None:
     code, output = run(scans / "dicom", "-o", tmp_path / "out", "--select", "SeriesNumber=3")
     assert code == 0, output
@@ -86,4 +96,34 @@ def test_an_empty_folder_converts_nothing_and_says_so(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     code, output = run(tmp_path / "empty", "-o", tmp_path / "out")
     assert code == 1
-    assert "no file was found" in output
+    assert "no image was found" in output
+
+
+def test_a_second_run_leaves_what_is_there_and_says_so(scans: Path, tmp_path: Path) -> None:
+    assert run(scans / "nifti", "-o", tmp_path / "out")[0] == 0
+    code, output = run(scans, "-o", tmp_path / "out")
+    assert code == 0, output
+    code, output = run(scans / "nifti", "-o", tmp_path / "out")
+    assert code == 1
+    assert "convert.exists" in output
+
+
+def test_single_dicom_files_have_their_own_names(scans: Path, tmp_path: Path) -> None:
+    code, output = run(scans / "dicom" / "x-0001.dcm", scans / "dicom" / "x-0002.dcm", "-o", tmp_path / "out")
+    assert code == 0, output
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["x-0001.dcm.zarr", "x-0002.dcm.zarr"]
+
+
+def test_files_of_no_known_format_are_counted_and_no_failure(scans: Path, tmp_path: Path) -> None:
+    for name in ("README", "notes.txt"):
+        (scans / name).write_text("to whom it may concern")
+    code, output = run(scans, "-o", tmp_path / "out")
+    assert code == 0, output
+    assert "passed over: 2 files" in output
+
+
+def test_an_output_that_is_a_file_is_refused(scans: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("")
+    code, output = run(scans, "-o", tmp_path / "out")
+    assert code == 2
+    assert "is a file" in output

@@ -293,9 +293,9 @@ def official_validator(model: str) -> Draft202012Validator:
 class TestOtherReadersOfOmeZarr:
     def test_every_group_is_valid_by_the_official_schema(self, with_levels):
         for node in ("images/ct", "images/perfusion", "images/photo", "labels/organs", "labels/tissue"):
-            official_validator("image").validate(attributes(with_levels, node))
+            assert official_validator("image").is_valid(attributes(with_levels, node)), node
         for node in ("labels/organs", "labels/nodules"):
-            official_validator("label").validate(attributes(with_levels, node))
+            assert official_validator("label").is_valid(attributes(with_levels, node)), node
 
     def test_the_official_schema_can_fail(self, with_levels):
         broken = attributes(with_levels, "images/ct")

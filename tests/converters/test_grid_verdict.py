@@ -10,9 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_grid_faults import MadeGrid, clinical_grid, turned_by, with_steps
 
-from medshard.converters.geometry import ALL_ORIENTATIONS, Orientation, pixel_grid_affine, reorient, reorient_affine
+from medshard.converters.geometry import (
+    ALL_ORIENTATIONS,
+    Orientation,
+    canonical_volume,
+    pixel_grid_affine,
+    reorient,
+    reorient_affine,
+)
 from medshard.converters.grid_verdict import PlacedLabel, compare_grids, match_label_to_image
-from medshard.converters.volume import Affine, Image, LabelLayer
+from medshard.converters.volume import Affine, Image, LabelLayer, Volume
 from medshard.errors import CaseError
 
 FEW = settings(max_examples=25, deadline=None)
@@ -193,8 +200,26 @@ class TestLabelOnImage:
     def test_the_same_grid_needs_no_repair(self) -> None:
         layer = self.label(numbered((1, *SHAPE)), signed_axes())
         placed = match_label_to_image(self.image(), layer, where="e/c")
-        assert placed.layer is layer
+        assert placed.layer.array is layer.array
         assert placed.repair is None
+
+    @pytest.mark.parametrize("turned", [1e-5, -1e-5])
+    def test_near_45_degrees_image_and_label_become_canonical_in_the_same_axes(self, turned: float) -> None:
+        def about_z(angle: float) -> Affine:
+            affine = np.eye(4)
+            affine[0, 2] = affine[1, 1] = np.cos(angle)
+            affine[0, 1], affine[1, 2] = -np.sin(angle), np.sin(angle)
+            affine[:3, 0] = 0, 0, 1
+            return affine
+
+        image = Image(array=numbered((1, *SHAPE)), affine=about_z(np.pi / 4))
+        placed = match_label_to_image(image, self.label(image.array.copy(), about_z(np.pi / 4 + turned)), where="e/c")
+        assert placed.verdict is not None
+        assert placed.verdict.kind == "same"
+        np.testing.assert_array_equal(placed.layer.affine, image.affine)
+        case = Volume(entry="e", case="c", patient="p", images={"ct": image}, labels={"organs": placed.layer})
+        found = canonical_volume(case)
+        np.testing.assert_array_equal(found.labels["organs"].array, found.images["ct"].array)
 
     def test_rounding_takes_the_affine_of_the_image_and_says_so(self) -> None:
         affine = signed_axes()

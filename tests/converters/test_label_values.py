@@ -12,10 +12,10 @@ from hypothesis.extra import numpy as npst
 
 from medshard.converters import label_values
 from medshard.converters.label_values import (
-    at_least,
     exchanged,
     grey,
     kept_from,
+    marked,
     smallest_type,
     value_counts,
     values_of_colours,
@@ -58,8 +58,22 @@ def test_the_smallest_type_keeps_every_value(array: np.ndarray) -> None:
 @FEW
 @given(masks(), st.integers(1, 300), st.integers(1, 300))
 def test_a_threshold_is_inclusive(array: np.ndarray, threshold: int, value: int) -> None:
-    np.testing.assert_array_equal(at_least(array, threshold, value), np.where(array >= threshold, value, 0))
+    found = marked(array, threshold=threshold, background=0, value=value)
+    np.testing.assert_array_equal(found, np.where(array >= threshold, value, 0))
     np.testing.assert_array_equal(kept_from(array, threshold), np.where(array >= threshold, array, 0))
+
+
+@pytest.mark.parametrize("threshold", [None, 128])
+def test_what_an_inverted_mask_marks_is_not_its_background(threshold: int | None) -> None:
+    array = np.array([0, 255, 255], np.uint8).reshape(1, 1, 1, 3)
+    assert marked(array, threshold=threshold, background=255, value=4).tolist() == [[[[4, 0, 0]]]]
+
+
+@pytest.mark.parametrize("dtype", [np.uint32, np.int64])
+def test_a_picture_that_is_taken_for_a_mask_is_refused_before_its_counts_fill_the_memory(dtype: type) -> None:
+    array = np.arange(1 << 19, dtype=dtype).reshape(1, 8, 256, 256) * 3
+    with pytest.raises(CaseError, match="different values"):
+        value_counts(array)
 
 
 @FEW
@@ -75,7 +89,7 @@ def test_a_spooled_mask_is_counted_and_changed_like_any_other(tmp_path: Path) ->
     array = spool.empty((1, 9, 4, 4), np.uint16)
     array[...] = np.arange(144).reshape(array.shape) % 5
     assert value_counts(array) == {0: 29, 1: 29, 2: 29, 3: 29, 4: 28}
-    assert value_counts(at_least(array, 3, 7, spool)) == {0: 87, 7: 57}
+    assert value_counts(marked(array, threshold=3, background=0, value=7, spool=spool)) == {0: 87, 7: 57}
 
 
 class TestScaled:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
@@ -65,6 +66,16 @@ def test_slices_with_scales_of_their_own_are_compared_in_physical_numbers(
     said = content_suspicion(stored, Rescale(slope=tuple(slopes), intercept=(0.0,)), mask[:, :, ::-1])
     assert said is not None
     assert "(y backwards)" in said
+
+
+def test_a_mask_of_noise_does_not_fill_the_memory_with_its_rim() -> None:
+    mask = (np.random.default_rng(0).random((1, 40, 256, 256)) > 0.5).astype(np.uint8)
+    tracemalloc.start()
+    try:
+        assert content_suspicion(np.zeros(mask.shape, np.int16), Rescale(), mask) is None
+        assert tracemalloc.get_traced_memory()[1] < 48 << 20
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 64, 64), (1, 3, 1, 1)])

@@ -16,9 +16,9 @@ from medshard.converters.annotations.segments import Outline, OutlinedRegion, Ou
 from medshard.converters.dicom_series_writer import write_ct_series
 from medshard.converters.reading import read_header
 from medshard.converters.spooling import Spool
-from medshard.converters.volume import Image
+from medshard.converters.volume import Image, Rescale
 from medshard.errors import CaseError
-from medshard.pipelines.labels import case_labels, reading
+from medshard.pipelines.labels import case_labels, reading, soft
 from medshard.pipelines.labels.case_labels import CaseLabel, label_paths, label_sources, read_case_labels
 from medshard.pipelines.stages.case_payload import CasePayload
 from medshard.registry.layout import discover
@@ -137,6 +137,21 @@ class TestOneMask:
         assert found.layer.classes == {3: "tumour", 1: "stroma"}
         assert found.layer.ignore == (0,)
 
+    def test_a_threshold_of_an_inverted_mask_marks_what_lies_below_it(self, case: Case) -> None:
+        case.add("mask.nii.gz", (255 - box(0, 0, 0, value=255)).astype(np.uint8))
+        spec = {"path": "{case}/mask.nii.gz", "background": 255, "classes": {0: "tumour"}, "threshold": 128}
+        found = case.label(spec)
+        np.testing.assert_array_equal(values(found), box(0, 0, 0, value=255))
+        assert found.layer.classes == {255: "tumour"}
+
+    def test_negative_values_are_ignored_where_unlisted_ones_are_accepted(self, case: Case) -> None:
+        mask = box(0, 0, 0).astype(np.int16)
+        mask[4, 4, 3] = -1
+        case.add("mask.nii.gz", mask)
+        found = case.label(self.spec, inclusion={"label_values_must_be_known": False})
+        assert found.layer.ignore == (-1,)
+        assert "1 voxels" in found.warnings[0]
+
     def test_a_threshold_makes_one_class_of_grey_values(self, case: Case) -> None:
         case.add("mask.nii.gz", box(0, 0, 0, value=255) + box(3, 3, 2, value=127))
         found = case.label({"path": "{case}/mask.nii.gz", "classes": {4: "liver"}, "threshold": 128})
@@ -151,6 +166,13 @@ class TestOneMask:
         case.add("mask.nii.gz", np.zeros((*SHAPE, 1, 3), np.uint8))
         with pytest.raises(CaseError, match=r"annotation\.not_a_mask"):
             case.label(self.spec)
+
+    @pytest.mark.parametrize("name", ["mask.nii.gz", "{class}.nii.gz"])
+    def test_three_channels_in_space_are_no_colours(self, case: Case, name: str) -> None:
+        case.add("mask.nii.gz", np.ones((*SHAPE, 1, 3), np.uint8))
+        spec = {"path": f"{{case}}/{name}", "classes": {1: "liver"}, "names": {1: "mask"}, "threshold": 1}
+        with pytest.raises(CaseError, match=r"annotation\.not_a_mask"):
+            case.label(spec)
 
     def test_it_may_lie_in_a_file(self, case: Case, tmp_path_factory: pytest.TempPathFactory) -> None:
         case.add("mask.nii.gz", box(0, 0, 0, value=255))
@@ -171,6 +193,13 @@ class TestSeveralImages:
         case.add("pet.nii.gz", np.zeros((3, 3, 4), np.float32), np.diag([2.0, 2.0, 3.0, 1.0]))
         case.add("mask.nii.gz", box(0, 0, 0))
         assert case.label(self.spec, images=self.images).image == "ct"
+
+    def test_a_mask_without_geometry_that_fits_several_says_so(self, case: Case) -> None:
+        case.add("pet.nii.gz", np.zeros(SHAPE, np.float32), np.diag([2.0, 2.0, 3.0, 1.0]))
+        np.save(case.folder / "c1" / "mask.npy", box(0, 0, 0).T)
+        found = case.label({**self.spec, "path": "{case}/mask.npy"}, images=self.images)
+        assert found.image == "pet"
+        assert found.warnings[-1] == "no geometry tells whether the mask belongs to pet or to ct"
 
     def test_where_none_fits_the_error_shows_the_first(self, case: Case) -> None:
         case.add("pet.nii.gz", np.zeros((3, 3, 4), np.float32), np.diag([2.0, 2.0, 3.0, 1.0]))
@@ -217,6 +246,18 @@ class TestOneFilePerClass:
         assert dict(found.counts) == {0: 104, 5: 16}
         assert "several values above 0" in found.warnings[0]
 
+    def test_values_that_nobody_judged_do_not_become_the_class(self, case: Case) -> None:
+        case.add("masks/liver.nii.gz", box(0, 0, 0) + box(3, 3, 2, value=255))
+        with pytest.raises(CaseError, match=r"annotation\.not_a_mask") as error:
+            case.label({**self.spec, "ignore": [255]})
+        assert error.value.details["ignored values"] == "255"
+
+    def test_of_inverted_files_the_background_is_not_the_class(self, case: Case) -> None:
+        case.add("masks/liver.nii.gz", (255 - box(0, 0, 0, value=255)).astype(np.uint8))
+        found = case.label({**self.spec, "background": 255})
+        np.testing.assert_array_equal(values(found), box(0, 0, 0, value=5))
+        assert found.warnings == ("no file for: hepatic vessel, spleen",)
+
     def test_each_file_is_repaired_by_itself(self, case: Case) -> None:
         flipped = AFFINE @ np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, -1, 3], [0, 0, 0, 1.0]])
         case.add("masks/liver.nii.gz", box(0, 0, 0))
@@ -252,6 +293,27 @@ class TestInstancesAndRaters:
         found = case.label({"path": "{case}/lesion{instance}.nii.gz", "classes": {6: "liver tumour"}})
         np.testing.assert_array_equal(values(found), box(0, 0, 0, value=6) + box(3, 3, 2, value=6))
 
+    @pytest.mark.parametrize(("kind", "stored"), [("semantic", 255), ("instance", 1)])
+    def test_inverted_instances_keep_the_background(self, case: Case, kind: str, stored: int) -> None:
+        case.add("lesion1.nii.gz", (255 - box(3, 3, 2, value=255)).astype(np.uint8))
+        spec = {"path": "{case}/lesion{instance}.nii.gz", "kind": kind, "classes": {0: "cyst"}, "background": 255}
+        found = case.label(spec)
+        np.testing.assert_array_equal(values(found), box(3, 3, 2, value=stored))
+        assert found.layer.classes == {255: "cyst"}
+
+    def test_an_instance_keeps_the_further_concepts_of_its_class(self, case: Case) -> None:
+        for name in ("kidney_1", "kidney_2", "tumor_1"):
+            case.add(f"{name}.nii.gz", box(0, 0, 0))
+        spec = {"path": "{case}/{class}_{instance}.nii.gz", "kind": "instance", "classes": self.classes}
+        found = case.label({**spec, "names": self.names, "also": {2: ["kidney"]}})
+        assert found.layer.also == {3: ("kidney",)}
+
+    def test_raters_whose_words_make_one_name_are_refused(self, case: Case) -> None:
+        case.add("mask_a b.nii.gz", box(0, 0, 0))
+        case.add("mask_a_b.nii.gz", box(3, 3, 2))
+        with pytest.raises(CaseError, match=r"annotation\.raters"):
+            case.labels({"path": "{case}/mask_{rater}.nii.gz", "classes": {1: "liver"}})
+
     def test_every_rater_has_a_layer_and_every_instance_its_class(self, case: Case) -> None:
         for rater in (1, 2):
             case.add(f"kidney_instance-1_annotation-{rater}.nii.gz", box(0, 0, 0))
@@ -278,6 +340,17 @@ class TestSoftMaps:
         assert found.layer.array.shape == (2, 4, 5, 6)
         assert dict(found.counts) == {1: 8, 2: 0}
         assert found.layer.rescale.slope == (1 / 255,)
+
+    def test_maps_whose_slices_are_scaled_one_by_one_are_refused(
+        self, case: Case, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (case.folder / "c1" / "grey.nii.gz").write_bytes(b"stub")
+        rescale = Rescale(slope=(1.0, 2.0, 3.0, 4.0), intercept=(0.0,))
+        array = box(0, 0, 0).T[None]
+        found = Image(array=array, affine=AFFINE[:, [2, 1, 0, 3]], rescale=rescale)
+        monkeypatch.setattr(soft, "read_image", lambda *_, **__: found)
+        with pytest.raises(CaseError, match=r"annotation\.scales"):
+            case.label({"kind": "soft", "maps": [{"path": "{case}/grey.nii.gz", "concept": "grey matter"}]})
 
 
 def stubbed(monkeypatch: pytest.MonkeyPatch, found: SegmentedImage | OutlineSet) -> None:
@@ -335,6 +408,20 @@ class TestNamedSegments:
         stubbed(monkeypatch, segmented(box(0, 0, 0), box(3, 3, 2), names=("a", "b")))
         found = case.label({"path": "{case}/seg.dcm", "classes": {2: "liver"}})
         np.testing.assert_array_equal(values(found), box(3, 3, 2, value=2))
+
+    def test_segments_that_nobody_judged_are_ignored_without_names_too(
+        self, case: Case, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        stubbed(monkeypatch, segmented(box(0, 0, 0), box(3, 3, 2), names=("a", "b")))
+        found = case.label({"path": "{case}/seg.dcm", "classes": {2: "liver"}, "ignore": [1]})
+        np.testing.assert_array_equal(values(found), box(0, 0, 0) + box(3, 3, 2, value=2))
+        assert found.layer.ignore == (1,)
+
+    def test_the_value_0_cannot_mean_a_region(self, case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+        stubbed(monkeypatch, segmented(box(0, 0, 0), names=("a",)))
+        spec = {"path": "{case}/seg.dcm", "classes": {0: "liver"}, "names": {0: "a"}, "background": 255}
+        with pytest.raises(CaseError, match=r"annotation\.background"):
+            case.label(spec)
 
 
 class TestPictures:
@@ -410,3 +497,50 @@ def test_outlines_become_a_layer_in_which_the_inner_one_lies_over_the_outer(
     assert found.layer.classes == {1: "carotid artery lumen", 2: "carotid artery wall"}
     assert dict(found.counts) == {0: 102, 1: 2, 2: 16}
     assert label_paths(case.payload(annotations={"walls": walls}), "walls") == ("{case}/*.qvs",)
+
+
+def test_outlines_that_are_the_same_do_not_hide_one_another(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    (case.folder / "c1" / "walls.qvs").write_bytes(b"stub")
+    regions = tuple(
+        OutlinedRegion(number=number, name=name, outlines=square(0.5, 3.5)) for number, name in enumerate("ab", start=1)
+    )
+    stubbed(monkeypatch, OutlineSet(regions=regions, space="index"))
+    words = {"a": "carotid artery lumen", "b": "carotid artery wall"}
+    walls = {"kind": "contours", "path": "{case}/*.qvs", "format": "qvs", "values": words}
+    with pytest.raises(CaseError, match=r"annotation\.overlap"):
+        case.label(annotations={"walls": walls})
+
+
+@pytest.mark.parametrize(
+    ("stated", "examined"), [({}, ("lesion",)), ({"examined": ["lesion", "cyst"]}, ("lesion", "cyst"))]
+)
+def test_a_concept_without_an_outline_was_not_examined_unless_the_entry_says_so(
+    case: Case, monkeypatch: pytest.MonkeyPatch, stated: dict[str, Any], examined: tuple[str, ...]
+) -> None:
+    (case.folder / "c1" / "plan.dcm").write_bytes(b"stub")
+    region = OutlinedRegion(number=1, name="GTV", outlines=square(0.5, 3.5))
+    stubbed(monkeypatch, OutlineSet(regions=(region,), space="index"))
+    targets = {
+        "kind": "contours", "path": "{case}/plan.dcm", "format": "rtstruct", "values": {"GTV": "lesion", "C": "cyst"},
+    }  # fmt: skip
+    found = case.label(annotations={"targets": {**targets, **stated}})
+    assert found.layer.examined == examined
+    assert found.warnings == ("the file has no region for: cyst",)
+
+
+def test_outlines_belong_to_the_image_in_whose_slices_they_lie_not_to_the_first_that_they_touch(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a CT with 3 mm, beside a PET with 4 mm, whose slices some of the outlines are near."""
+    save(case.folder / "c1" / "pet.nii.gz", np.zeros((6, 5, 3), np.int16), AFFINE @ np.diag([1, 1, 4 / 3, 1]))
+    (case.folder / "c1" / "plan.dcm").write_bytes(b"stub")
+    corners = [(0.4, 0.4), (0.4, 2.0), (2.0, 2.0), (2.0, 0.4)]
+    outlines = tuple(Outline(points=np.array([(x, y, z) for x, y in corners])) for z in (0.0, 3.0, 6.0, 9.0))
+    region = OutlinedRegion(number=1, name="GTV", outlines=outlines)
+    stubbed(monkeypatch, OutlineSet(regions=(region,), space="ras-mm"))
+    targets = {"kind": "contours", "path": "{case}/plan.dcm", "format": "rtstruct", "values": {"GTV": "lesion"}}
+    images = {"pet": {"path": "{case}/pet.nii.gz"}, "ct": {"path": "{case}/ct.nii.gz"}}
+    found = case.label(images=images, annotations={"targets": targets})
+    assert found.image == "ct"
+    assert found.layer.array.any(axis=(0, 2, 3)).all()
+    assert found.warnings == ()

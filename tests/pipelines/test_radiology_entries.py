@@ -310,3 +310,86 @@ def test_a_pyramid_where_the_entry_asks_for_one(source: Path, store: Store) -> N
     assert record.output is not None
     levels = sorted(path.name for path in (store.path(record.output) / "images" / "ct").iterdir() if path.is_dir())
     assert levels == ["0", "1", "2"]
+
+
+def test_a_raters_bad_file_leaves_the_others_layer(source: Path, store: Store) -> None:
+    save_nifti(source / "p1" / "ct.nii.gz", np.zeros(SHAPE, np.int16))
+    mask = np.zeros(SHAPE, np.uint8)
+    mask[3, 5:7, 5:9] = 1
+    save_nifti(source / "p1" / "lesion_anna.nii.gz", mask)
+    (source / "p1" / "lesion_bert.nii.gz").write_bytes(b"no image at all")
+    group = {
+        "images": {"ct": {"path": "{case}/ct.nii.gz"}},
+        "labels": {"lesions": {"path": "{case}/lesion_{rater}.nii.gz", "classes": {1: "lesion"}}},
+    }
+    results = built(source, group, store, inclusion={"most_excluded": 1.0})
+    assert sorted(volume_of(results, store, "p1").labels) == ["lesions-anna"]
+    record = results["cases"].manifest.record("p1")
+    assert record is not None
+    assert record.facts["labels"]["lesions-bert"]["usable"] is False
+    assert faults(results, "p1") == ["read.unknown_format"]
+
+
+@pytest.mark.parametrize("flipped", [False, True])
+def test_a_mask_that_looks_turned_is_a_warning_of_the_volume(source: Path, store: Store, flipped: bool) -> None:
+    mask = np.zeros((16, 80, 96), np.uint8)
+    mask[1:6, 4:30, 5:40] = 1
+    noise = np.random.default_rng(3).integers(-20, 20, mask.shape)
+    save_nifti(source / "p1_ct.nii.gz", (noise + 400 * mask.astype(int)).astype(np.int16))
+    save_nifti(source / "p1_mask.nii.gz", mask[:, ::-1] if flipped else mask)
+    group = {
+        "images": {"ct": {"path": "{case}_ct.nii.gz"}},
+        "labels": {"lesion": {"path": "{case}_mask.nii.gz", "classes": {1: "lesion"}}},
+    }
+    record = built(source, group, store)["volumes"].manifest.record("p1")
+    assert record is not None
+    assert record.output is not None
+    assert [warning[:49] for warning in record.warnings] == (
+        ["label layer lesion on image ct: the mask looks tu"] if flipped else []
+    )
+
+
+def test_foreground_does_not_count_what_nobody_judged(source: Path, store: Store) -> None:
+    save_nifti(source / "p1_ct.nii.gz", np.zeros(SHAPE, np.int16))
+    mask = np.zeros(SHAPE, np.uint8)
+    mask[1:3, 2:4, 2:4] = 1
+    mask[5] = 255
+    save_nifti(source / "p1_mask.nii.gz", mask)
+    group = {
+        "images": {"ct": {"path": "{case}_ct.nii.gz"}},
+        "labels": {"lesion": {"path": "{case}_mask.nii.gz", "classes": {1: "lesion"}, "ignore": [255]}},
+    }
+    results = built(source, group, store)
+    (row,) = pq.read_table(store.path(results["cases"].head.attachments["table"])).to_pylist()
+    assert row["foreground_voxels"] == 8
+
+
+def test_a_name_that_no_file_has_is_said_of_the_entry_and_serves_no_supervision(source: Path, store: Store) -> None:
+    headers = ct_series(source / "p1" / "ct", AFFINE)
+    pixels = np.zeros((*SERIES_SHAPE, 1), bool)
+    pixels[2:4, 3:9, 4:10, 0] = True
+    write_seg(source / "p1" / "seg.dcm", headers, pixels, ["Organ A"])
+    group = {
+        "images": {"ct": {"path": "{case}/ct/*.dcm"}},
+        "labels": {"organs": {"path": "{case}/seg.dcm", "classes": {1: "liver"}, "names": {1: "Leber"}}},
+    }
+    cases = built(source, group, store)["cases"]
+    assert cases.details["classes_of_no_case"] == ["organs 1 (liver)"]
+    (record,) = cases.manifest.records
+    assert not record.fit_for("supervised")
+    assert record.fit_for("self-supervised")
+
+
+def test_a_label_fault_says_which_file_and_how_far(source: Path, store: Store) -> None:
+    save_nifti(source / "p1_ct.nii.gz", np.zeros(SHAPE, np.int16))
+    moved = NIFTI_AFFINE.copy()
+    moved[0, 3] = 5
+    save_nifti(source / "p1_mask.nii.gz", np.ones(SHAPE, np.uint8), moved)
+    group = {
+        "images": {"ct": {"path": "{case}_ct.nii.gz"}},
+        "labels": {"lesion": {"path": "{case}_mask.nii.gz", "classes": {1: "lesion"}}},
+    }
+    (record,) = build(store, "made-entry", to="cases", catalog=catalog_of(source, group))[-1].manifest.records
+    (fault,) = [fault for fault in record.facts["faults"] if fault["code"] == "geometry.shift"]
+    assert "5.000 mm" in fault["reason"]
+    assert "p1_mask.nii.gz" in fault["reason"]

@@ -261,6 +261,8 @@ class TestRefusals:
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
                 try:
-                    dicom_seg.read([path])
+                    found = dicom_seg.read([path])
                 except CaseError:
                     continue
+            assert all(0 <= segment.channel < len(found.array) for segment in found.segments)
+            assert np.isfinite(found.affine).all()

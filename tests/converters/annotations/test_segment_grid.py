@@ -96,14 +96,16 @@ def test_slices_between_voxels_are_not_moved(step):
     ids=["x 1 %", "y double", "finer pixels", "other slices"],
 )
 def test_another_spacing_is_refused(change):
-    refused(segments(labels(), AFFINE @ change.astype(float)))
+    error = refused(segments(labels(), AFFINE @ change.astype(float)))
+    assert error.details["image (z, y, x)"] == str(SHAPE)
 
 
 def test_a_turn_of_one_degree_is_refused():
     small = np.deg2rad(1.0)
     turn = np.eye(4)
     turn[:2, :2] = [[np.cos(small), -np.sin(small)], [np.sin(small), np.cos(small)]]
-    refused(segments(labels(), turn @ AFFINE))
+    error = refused(segments(labels(), turn @ AFFINE))
+    assert error.details["off the image's voxels"] == "5"
 
 
 def test_rounding_of_a_header_takes_the_images_affine():

@@ -117,3 +117,10 @@ def test_segments_without_a_place_of_their_own_are_refused_without_their_names(t
 def test_fractions_are_refused(tmp_path):
     fields = told(0, "a", Layer="0", LabelValue="1") | {"Segmentation_MasterRepresentation": "Fractional labelmap"}
     assert refused(write(tmp_path / "a.seg.nrrd", labels(), fields)).code == "read.unsupported"
+
+
+def test_a_segment_is_numbered_by_its_label_value(tmp_path):
+    voxels = labels()
+    fields = told(0, "a", Layer="0", LabelValue="2") | told(1, "b", Layer="0", LabelValue="1")
+    found = slicer_segments.read([write(tmp_path / "a.seg.nrrd", voxels, fields)])
+    assert {segment.name: segment.number for segment in found.segments} == {"a": 2, "b": 1}

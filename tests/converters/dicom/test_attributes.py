@@ -191,8 +191,10 @@ class TestNumbers:
     def test_any_bytes_in_any_vr_neither_raise_nor_warn(self, keyword: str, value: bytes, vr: str | None):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            acquisition(raw(keyword, value, vr))
-            subject_facts(raw(keyword, value, vr))
+            found = acquisition(raw(keyword, value, vr))
+            subject = subject_facts(raw(keyword, value, vr))
+        assert found.attributes.keys() <= {attribute.keyword for attribute in ALLOWED}
+        assert subject.sex in (None, "F", "M", "O")
 
     def test_gauss_become_tesla_and_strengths_those_that_are_sold(self):
         assert acquisition_attributes(raw("MagneticFieldStrength", b"15000"))["MagneticFieldStrength"] == 1.5

@@ -39,6 +39,7 @@ from medshard.registry.store import Store
 pytestmark = pytest.mark.filterwarnings("ignore:Invalid value for VR:UserWarning")
 
 SHAPE = (5, 6, 8)
+UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
 
 
 @pytest.fixture(scope="module")
@@ -138,13 +139,10 @@ class TestDicom:
         list(dataset.iterall())
         assert acquisition(dataset) == before
 
-    def test_the_ids_that_leave_are_four(self, planted_series):
+    def test_the_ids_that_leave_are_five(self, planted_series):
         files, kinds = planted_series
         found = identifiers(pydicom.dcmread(files[0]))
-        assert found == {
-            keyword: kinds[keyword]
-            for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "PatientID")
-        }
+        assert found == {keyword: kinds[keyword] for keyword in (*UIDS, "PatientID", "InstitutionName")}
         assert set(read_header(files, where="e/c").identifiers) <= set(found)
 
     @pytest.mark.parametrize("made", ["MR", "PT"])

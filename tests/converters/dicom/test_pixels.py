@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,20 @@ class TestBits:
         values = np.array([[0.5, -1.25, 3e7], [1.0, 2.0, np.pi]], dtype)
         setattr(dataset, keyword, values.tobytes())
         np.testing.assert_array_equal(decode_file(dataset)[0, :, :, 0], values)
+
+    @pytest.mark.parametrize("signed", [False, True])
+    def test_deflated_frames_are_read_as_what_they_hold(self, signed):
+        """Compressed here by zlib: no library at hand writes the syntax."""
+        frames = np.arange(-6, 18).reshape(2, 3, 4).astype("<i2" if signed else "<u2")
+        dataset = made(frames[0], syntax="1.2.840.10008.1.2.8.1", NumberOfFrames=2, PixelRepresentation=int(signed))
+        deflated = []
+        for frame in frames:
+            deflate = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+            data = deflate.compress(frame.tobytes()) + deflate.flush()
+            deflated.append(data + b"\0" * (len(data) % 2))
+        dataset.PixelData = encapsulate(deflated)
+        dataset["PixelData"].is_undefined_length = True
+        np.testing.assert_array_equal(decode_file(dataset)[..., 0], frames)
 
     def test_a_deflated_file_is_read_as_what_it_holds(self):
         dataset = made(np.arange(6, dtype="<u2").reshape(2, 3), syntax=DeflatedExplicitVRLittleEndian)

@@ -72,6 +72,6 @@ def test_a_localiser_alone_is_an_image(tmp_path):
 
 def test_a_folder_is_converted_image_by_image_whatever_else_lies_in_it(folder, tmp_path):
     (tmp_path / "notes.txt").write_text("not DICOM")
-    found = dicom.read_all([*folder, tmp_path / "notes.txt"])
+    found = list(dicom.read_all([*folder, tmp_path / "notes.txt"]))
     assert [image.shape[0] for _, image in found] == [4, 3]
     assert [header.shape[0] for header, _ in found] == [4, 3]

@@ -58,6 +58,15 @@ def test_diffusion_steps_keep_the_order_of_the_acquisition_and_their_b_values(tm
     image = read_image(write(made[::-1], tmp_path), where="e/c")
     assert (image.leading.kind, image.leading.values) == ("diffusion", weights)
     assert first_voxels(image) == [0, 1000, 2000]
+    assert image.sequence == "DWI"
+
+
+def test_the_unweighted_volume_of_a_maker_that_states_only_weights_has_b_zero(tmp_path):
+    comments = (None, "b=1000(0.445,0.000,0.895)", "b=1000(0.000,1.000,0.000)")
+    made = volumes(3, lambda t: {"Manufacturer": "TOSHIBA", "ImageComments": comments[t]})
+    image = read_image(write(made, tmp_path), where="e/c")
+    assert (image.leading.kind, image.leading.values) == ("diffusion", (0.0, 1000.0, 1000.0))
+    assert image.sequence == "DWI"
 
 
 def test_echoes_that_run_in_time_are_an_image_each(tmp_path):
@@ -95,6 +104,19 @@ def test_three_planes_of_a_localiser_are_three_images(tmp_path):
         if not dataset.__setattr__("SOPInstanceUID", f"1.2.{number}.{dataset.InstanceNumber}")
     ]
     assert len(dicom.read_all(write(made, tmp_path))) == 3
+
+
+def test_a_bad_image_is_an_error_among_the_others_and_a_bad_file_too(tmp_path):
+    whole, gappy = frames(planes(3)), frames(planes(5), series="other", number=2)
+    del gappy[2]
+    paths = [*write(whole, tmp_path, prefix="a"), *write(gappy, tmp_path, prefix="b")]
+    (tmp_path / "c.dcm").write_bytes(paths[0].read_bytes()[:200])
+    found = dicom.read_all([*paths, tmp_path / "c.dcm"])
+    assert len(found) == 3
+    (header, image), gap, unreadable = found
+    assert image.array.shape == (1, 3, 6, 8)
+    assert any("cannot be read" in warning for warning in header.warnings)
+    assert (gap.code, unreadable.code, unreadable.where) == ("dicom.missing_slices", "read.unreadable", "c.dcm")
 
 
 def test_slabs_that_overlap_are_told_apart_by_their_acquisition(tmp_path):
@@ -151,6 +173,12 @@ class TestEnhanced:
         made.PerFrameFunctionalGroupsSequence = [groups[i] for i in order]
         put_pixels(made, voxels.reshape(-1, 6, 8)[order])
         image = read_image(write([made], tmp_path), where="e/c")
+        np.testing.assert_array_equal(image.array[:, 0], voxels)
+
+    def test_an_index_whose_bytes_look_like_a_blank_counts(self, tmp_path):
+        """32 is the blank of text, and pads it; 0 does too."""
+        voxels = np.stack([planes(2, start=100 * t) for t in range(34)])
+        image = read_image(write([enhanced(voxels)], tmp_path), where="e/c")
         np.testing.assert_array_equal(image.array[:, 0], voxels)
 
     def test_stacks_of_one_object_are_images(self, tmp_path):
