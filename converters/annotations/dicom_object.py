@@ -11,7 +11,14 @@ import pydicom
 from pydicom.filereader import read_file_meta_info, read_partial
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from medshard.converters.dicom.headers import READER, DicomFile, has_preamble, looks_like_dicom, read_file_header
+from medshard.converters.dicom.headers import (
+    READER,
+    DicomFile,
+    has_preamble,
+    looks_like_dicom,
+    read_file_header,
+    silent_log,
+)
 from medshard.converters.formats.faults import bad_file_errors
 from medshard.converters.formats.format import first_bytes
 from medshard.errors import CaseError
@@ -23,7 +30,7 @@ SOP_CLASS = 0x00080016
 def opened_object(path: Path) -> Iterator[DicomFile]:
     """The object without its pixels. What pydicom raises on its content while the context lasts becomes CaseError
     [read.truncated | read.unreadable]; its warnings, which quote values, go nowhere."""
-    with warnings.catch_warnings(), bad_file_errors(path, READER):
+    with silent_log(), warnings.catch_warnings(), bad_file_errors(path, READER):
         warnings.simplefilter("ignore")
         yield read_file_header(path)
 
@@ -33,7 +40,7 @@ def sop_class(path: Path) -> str | None:
     if not looks_like_dicom(path):
         return None
     try:
-        with warnings.catch_warnings(), bad_file_errors(path, READER):
+        with silent_log(), warnings.catch_warnings(), bad_file_errors(path, READER):
             warnings.simplefilter("ignore")
             meta = read_file_meta_info(path) if has_preamble(first_bytes(path, 132)) else pydicom.Dataset()
             if "MediaStorageSOPClassUID" in meta:

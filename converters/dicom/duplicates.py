@@ -18,23 +18,31 @@ def without_copies(frames: Sequence[Frame], *, by_pixels: bool) -> tuple[list[Fr
     """The frames without copies, in the order given, and a note that names the files of the copies.
 
     A copy has the SOP Instance UID of another file; or, `by_pixels`, the place, the times, the weighting and the very
-    pixels of another.
+    pixels of another. Of copies that differ in length the longest file stays: the others are cut.
     """
+    suspects = _at_the_same_place(frames) if by_pixels else set()
+    keys = [_identity(frame, id(frame) in suspects) if by_pixels else _instance(frame) for frame in frames]
+    best: dict[Hashable, Frame] = {}
+    for key, frame in zip(keys, frames, strict=True):
+        if key is not None and (key not in best or _bytes(frame) > _bytes(best[key])):
+            best[key] = frame
     kept: list[Frame] = []
     copies: list[str] = []
-    seen: dict[Hashable, Frame] = {}
-    suspects = _at_the_same_place(frames) if by_pixels else set()
-    for frame in frames:
-        key = _identity(frame, id(frame) in suspects) if by_pixels else _instance(frame)
-        first = seen.setdefault(key, frame) if key is not None else frame
-        if first is frame or first.file == frame.file:
+    for key, frame in zip(keys, frames, strict=True):
+        stays = frame if key is None else best[key]
+        if stays.file == frame.file:
             kept.append(frame)
         else:
-            copies.append(f"{frame.name} of {first.name}")
+            shorter = " (shorter)" if _bytes(frame) < _bytes(stays) else ""
+            copies.append(f"{frame.name} of {stays.name}{shorter}")
     if not copies:
         return kept, ()
     more = f"; and {len(copies) - MOST_NAMED} more" if len(copies) > MOST_NAMED else ""
     return kept, (f"copies are left out: {'; '.join(copies[:MOST_NAMED])}{more}",)
+
+
+def _bytes(frame: Frame) -> int:
+    return frame.file.stat().st_size
 
 
 def _instance(frame: Frame) -> Hashable:

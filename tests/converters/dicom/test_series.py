@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from made_dicom import frames, planes, write
 
@@ -75,3 +76,13 @@ def test_a_folder_is_converted_image_by_image_whatever_else_lies_in_it(folder, t
     found = list(dicom.read_all([*folder, tmp_path / "notes.txt"]))
     assert [image.shape[0] for _, image in found] == [4, 3]
     assert [header.shape[0] for header, _ in found] == [4, 3]
+
+
+def test_a_cut_copy_does_not_displace_the_whole_file(tmp_path):
+    files = write(frames(planes(4)), tmp_path)
+    whole = files[1].read_bytes()
+    (tmp_path / "0-cut.dcm").write_bytes(whole[: len(whole) - 60])
+    header = dicom.read_header([tmp_path / "0-cut.dcm", *files])
+    image = dicom.read([tmp_path / "0-cut.dcm", *files])
+    np.testing.assert_array_equal(image.array[0], planes(4))
+    assert any("0-cut.dcm of image-0002.dcm (shorter)" in warning for warning in header.warnings)
