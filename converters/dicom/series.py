@@ -6,8 +6,11 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
+
+from pydicom.datadict import keyword_dict, tag_for_keyword
 
 from medshard.converters.dicom.defined_terms import IMAGE_TYPES, MODALITIES
 from medshard.converters.dicom.frames import Frame, frames_of, is_image, no_image
@@ -82,6 +85,15 @@ def survey(paths: Sequence[Path]) -> Catalogue:
 
 def selected(found: Catalogue, select: Mapping[str, str]) -> list[Image]:
     """The images whose attributes match all patterns. Raises CaseError[dicom.no_series] where none does."""
+    if unknown := [name for name in select if tag_for_keyword(name) is None]:
+        near = get_close_matches(unknown[0], keyword_dict, n=1)
+        raise bad_file(
+            "dicom.select_unknown",
+            found.images[0].frames[0].file,
+            f"no DICOM attribute is called {unknown[0]}",
+            details={"nearest": near[0]} if near else None,
+            action="Correct `select` in the entry's layout: it takes DICOM keywords, such as SeriesDescription.",
+        )
     wanted = [image for image in found.images if all(_matches(image, *item) for item in select.items())]
     if wanted:
         return wanted
@@ -89,7 +101,10 @@ def selected(found: Catalogue, select: Mapping[str, str]) -> list[Image]:
         "dicom.no_series",
         found.images[0].frames[0].file,
         "no image of the files has the attributes that are selected",
-        details={"selected by": ", ".join(select), **_listing(found.images)},
+        details={
+            "selected by": ", ".join(f"{name}: {pattern}" for name, pattern in select.items()),
+            **_listing(found.images),
+        },
         action="The case is excluded. Correct `select` in the entry's layout.",
     )
 
@@ -108,7 +123,7 @@ def the_one(found: Catalogue, select: Mapping[str, str]) -> tuple[Image, tuple[s
             f"the files hold {len(scans)} images, and one is asked for",
             details=_listing(scans),
             action="The case is excluded. Name the one that is meant in the entry's layout, such as "
-            f"`select: {{{_telling_attribute(scans)}}}`.",
+            f"`select: {{{(_telling(scans) or [ANY_DESCRIPTION])[0]}}}`.",
         )
     (image,) = scans
     if image.problem is not None:
@@ -154,8 +169,11 @@ def description(image: Image) -> str:
 
 
 def _matches(image: Image, attribute: str, pattern: str) -> bool:
-    """Stars stand for anything, letter case is ignored; a number also matches one that is equal."""
-    stated = _stated(image.frames[0], attribute)
+    """Whether a frame states it. Stars stand for anything, letter case is ignored; a number matches an equal one."""
+    return any(_is_like(stated, pattern) for stated in {_stated(frame, attribute) for frame in image.frames})
+
+
+def _is_like(stated: str | None, pattern: str) -> bool:
     if stated is None:
         return False
     expression = ".*".join(re.escape(part) for part in pattern.split("*"))
@@ -203,24 +221,38 @@ def _passed_over(found: Catalogue, wanted: Sequence[Image]) -> tuple[str, ...]:
     return (f"files beside the image are passed over: {listed}",)
 
 
-def _telling_attribute(images: Sequence[Image]) -> str:
-    """An attribute that tells images apart, with a value of the first of them that names nobody."""
+ANY_DESCRIPTION = 'SeriesDescription: "*..."'
+
+
+def _telling(images: Sequence[Image]) -> list[str] | None:
+    """`keyword: value` for each image, of an attribute that is one within each and tells them apart; names nobody."""
     candidates: tuple[tuple[str, Callable[[Frame], str | None]], ...] = (
         ("SeriesNumber", lambda frame: _stated(frame, "SeriesNumber")),
         ("EchoTime", lambda frame: _stated(frame, "EchoTime")),
         ("AcquisitionNumber", lambda frame: _stated(frame, "AcquisitionNumber")),
+        ("ImageType", _image_type),
         ("Rows", lambda frame: str(frame.rows)),
     )
     for keyword, value_of in candidates:
-        values = [value_of(image.frames[0]) for image in images]
-        if values[0] is not None and len(set(values)) == len(images):
-            return f"{keyword}: {values[0]}"
-    return 'SeriesDescription: "*..."'
+        values = [{value_of(frame) for frame in image.frames} for image in images]
+        single = [value for found in values if len(found) == 1 for value in found if value is not None]
+        if len(set(single)) == len(images):
+            return [f"{keyword}: {value}" for value in single]
+    return None
+
+
+def _image_type(frame: Frame) -> str | None:
+    """Image Type with its words where all of them are of the standard or of makers, else None."""
+    words = frame.words("ImageType")
+    return "\\".join(words) if words and all(word in IMAGE_TYPES for word in words) else None
 
 
 def _listing(images: Sequence[Image]) -> dict[str, object]:
+    """What the images are, and what would select each of them."""
+    telling = _telling(images) or [""] * len(images)
     listed: dict[str, object] = {
-        f"image {number}": description(image) for number, image in enumerate(images[:MOST_LISTED], start=1)
+        f"image {number}": description(image) + (f"; select: {{{chosen}}}" if chosen else "")
+        for number, (image, chosen) in enumerate(list(zip(images, telling, strict=True))[:MOST_LISTED], start=1)
     }
     if len(images) > MOST_LISTED:
         listed["and"] = f"{len(images) - MOST_LISTED} more"

@@ -86,3 +86,28 @@ def test_a_cut_copy_does_not_displace_the_whole_file(tmp_path):
     image = dicom.read([tmp_path / "0-cut.dcm", *files])
     np.testing.assert_array_equal(image.array[0], planes(4))
     assert any("0-cut.dcm of image-0002.dcm (shorter)" in warning for warning in header.warnings)
+
+
+def test_an_attribute_that_dicom_does_not_have_is_refused_with_the_nearest(folder):
+    with pytest.raises(CaseError, match="dicom.select_unknown") as error:
+        dicom.read(folder, Request(select={"SeriesDescripton": "*"}))
+    assert error.value.details["nearest"] == "SeriesDescription"
+
+
+def test_each_image_is_listed_with_what_selects_it(folder):
+    with pytest.raises(CaseError, match="dicom.several_series") as error:
+        dicom.read(folder)
+    listed = [str(value) for name, value in error.value.details.items() if name.startswith("image")]
+    assert [line.rpartition("; ")[2] for line in listed] == ["select: {SeriesNumber: 2}", "select: {SeriesNumber: 3}"]
+
+
+def test_what_changes_from_slice_to_slice_is_not_offered_to_tell_images_apart(tmp_path):
+    first, second = (
+        frames(planes(3), ImageType=["ORIGINAL", "PRIMARY", "AXIAL"]),
+        frames(planes(3, start=900), series="series", ImageType=["DERIVED", "SECONDARY", "AXIAL"]),
+    )
+    for number, made in enumerate([*first, *second]):
+        made.AcquisitionNumber, made.SOPInstanceUID = number, f"1.2.{number}"
+    with pytest.raises(CaseError, match="dicom.several_series") as error:
+        dicom.read(write([*first, *second], tmp_path))
+    assert "ImageType" in error.value.action
