@@ -183,7 +183,6 @@ def _header(meant: _Meant) -> Header:
         dtype="float32" if meant.scaled.fold is not None else meant.form.dtype,
         modality=modality,
         sequence=_sequence(meant),
-        patient_id=text(dataset, "PatientID"),
         trusted_geometry=stack.trusted_geometry,
         leading=stack.leading,
         attributes=_attributes(meant),

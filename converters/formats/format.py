@@ -52,7 +52,7 @@ class Header:
     shape: (z, y, x); (0, 0, 0) for a mesh.
     affine: (4, 4) float64, index (z, y, x, 1) -> RAS+ mm.
     dtype: of the stored numbers, as numpy names it. Floats may become narrower when the voxels are read.
-    modality, sequence, patient_id: None where the format has no place for them, or the place is empty.
+    modality, sequence: None where the format has no place for them, or the place is empty.
     trusted_geometry: False where the format states no position or spacing in space.
     leading: what the leading axis counts, where `timepoints` is more than 1.
     attributes: acquisition attributes of the allow-list; the only part of a header that is kept.
@@ -71,7 +71,6 @@ class Header:
     dtype: str
     modality: str | None = None
     sequence: str | None = None
-    patient_id: str | None = None
     trusted_geometry: bool = True
     leading: LeadingAxis | None = None
     attributes: Mapping[str, AttributeValue] = field(default_factory=dict)

@@ -29,9 +29,13 @@ def sniff(files: Files) -> bool:
 
 def read_header(files: Files, request: Request = ANY) -> Header:
     """Counts of vertices and faces; reads the whole file, since none of the formats states both up front."""
-    mesh = read(files)
+    return surface_header(read(files), FORMAT.name)
+
+
+def surface_header(mesh: Mesh, format_name: str) -> Header:
+    """What is known of a surface that has been read."""
     return Header(
-        format=FORMAT.name,
+        format=format_name,
         shape=(0, 0, 0),
         channels=0,
         affine=pixel_grid_affine(),

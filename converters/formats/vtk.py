@@ -30,11 +30,11 @@ from medshard.converters.formats.format import (
     narrowed,
 )
 from medshard.converters.formats.lps_geometry import lps_affine
+from medshard.converters.formats.mesh import surface_header
 from medshard.converters.formats.text_numbers import read_text_numbers
 from medshard.converters.formats.voxel_stream import read_voxels, require_voxels
 from medshard.converters.formats.vtk_lines import broken, count_at, dtype_at, next_line, preamble, skip_to_blank
 from medshard.converters.formats.vtk_surface import read_surface
-from medshard.converters.geometry import pixel_grid_affine
 from medshard.converters.spooling import Spool
 from medshard.converters.volume import Affine, Array, Image, Mesh
 from medshard.errors import CaseError
@@ -66,17 +66,7 @@ def sniff_image(files: Files) -> bool:
 
 def read_mesh_header(files: Files, request: Request = ANY) -> Header:
     """Counts of vertices and faces; reads the whole file, since polygons become triangles."""
-    mesh = read_mesh(files)
-    return Header(
-        format=MESH_FORMAT.name,
-        shape=(0, 0, 0),
-        channels=0,
-        affine=pixel_grid_affine(),
-        dtype="float64",
-        trusted_geometry=False,
-        vertices=len(mesh.vertices),
-        faces=len(mesh.faces),
-    )
+    return surface_header(read_mesh(files), MESH_FORMAT.name)
 
 
 def read_mesh(files: Files, request: Request = ANY) -> Mesh:
