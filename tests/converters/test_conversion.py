@@ -20,8 +20,8 @@ def test_places_whose_names_become_one_are_both_converted(tmp_path: Path) -> Non
     scan(tmp_path / "one" / "a_b.nii", 2)
     scan(tmp_path / "two" / "a_b.nii", 3)
     found = find_images([tmp_path / "one", tmp_path / "two"])
-    assert [group.name for group in found] == ["a_b.nii", "a_b.nii_2", "a_b.nii_3"]
-    done = list(convert_images(found, tmp_path / "out"))
+    assert [group.name for group in found.images] == ["a_b.nii", "a_b.nii_2", "a_b.nii_3"]
+    done = list(convert_images(found.images, tmp_path / "out"))
     assert [one.error for one in done] == [None] * 3
     assert len({one.folder for one in done}) == 3
 
@@ -29,4 +29,4 @@ def test_places_whose_names_become_one_are_both_converted(tmp_path: Path) -> Non
 def test_a_made_up_name_is_nobodys_own(tmp_path: Path) -> None:
     for number, name in enumerate(("a b", "a_b", "a_b_2")):
         scan(tmp_path / name / "scan", number)
-    assert len({group.name for group in find_images([tmp_path])}) == 3
+    assert len({group.name for group in find_images([tmp_path]).images}) == 3
