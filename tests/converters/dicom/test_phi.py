@@ -1,7 +1,7 @@
 """No header value that could name a person leaves a file: about 150 kinds are planted, and none is found afterwards.
 
 Looked through are headers, images, errors, warnings, canonical Zarr trees, and a whole built store without its raw
-objects. The ids of `Header.identifiers` and `patient_id` are raw on purpose; whoever stores them hashes them first.
+objects. The ids of `Header.identifiers` are raw on purpose; whoever stores them hashes them first.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def said(files: list[Path], tmp_path: Path) -> str:
         warnings.simplefilter("always")
         try:
             header = read_header(files, where="entry/case")
-            parts.append(repr(dataclasses.replace(header, identifiers={}, patient_id=None)))
+            parts.append(repr(dataclasses.replace(header, identifiers={})))
             image = read_image(files, where="entry/case")
             parts.append(repr(image))
             volume = Volume(entry="entry", case="case", patient="p", images={"ct": image})
