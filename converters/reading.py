@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,7 +23,7 @@ from medshard.converters.formats import (
     raster,
     vtk,
 )
-from medshard.converters.formats.faults import bad_file_errors
+from medshard.converters.formats.faults import errors_of_case, refuse_no_files
 from medshard.converters.formats.format import ANY, Files, Format, Header, Request, first_bytes
 from medshard.converters.geometry import check_affine
 from medshard.converters.volume import Affine, Image, Mesh
@@ -61,7 +59,7 @@ def identify(files: Files, where: str) -> Format:
     where: `entry/case`, for messages.
     Raises CaseError[read.no_files | read.truncated (an empty file) | read.unknown_format].
     """
-    _refuse_no_files(files, where)
+    refuse_no_files(files, where)
     found = next((candidate for candidate in FORMATS if candidate.sniff(files)), None)
     if found is not None and found is not dicom.FORMAT:
         _refuse_second_image(files, where)
@@ -94,7 +92,7 @@ def read_header(files: Files, *, where: str, request: Request = ANY) -> Header:
     geometry.singular | dicom.*].
     """
     found = identify(files, where)
-    with _errors_of_case(files, found.name, where):
+    with errors_of_case(files, found.name, where):
         header = found.read_header(files, request)
     if found.kind == "image":
         _check_image(header.shape, header.affine, files, where)
@@ -104,7 +102,7 @@ def read_header(files: Files, *, where: str, request: Request = ANY) -> Header:
 def read_image(files: Files, *, where: str, request: Request = ANY) -> Image:
     """The voxels of one image, with geometry and rescale. Errors as in `read_header`, and [read.wrong_kind]."""
     found = identify(files, where)
-    with _errors_of_case(files, found.name, where):
+    with errors_of_case(files, found.name, where):
         image = found.read(files, request)
     if not isinstance(image, Image):
         raise _wrong_kind(files, found, where, "image")
@@ -116,8 +114,8 @@ def read_all_dicom(files: Files, *, where: str, request: Request = ANY) -> dicom
     """Every image of a folder of DICOM files that the request selects, one at a time; a bad one is a CaseError among
     the others. Raises CaseError[dicom.no_series | read.unsupported | read.no_files | read.truncated (an empty file)].
     """
-    _refuse_no_files(files, where)
-    with _errors_of_case(files, dicom.FORMAT.name, where):
+    refuse_no_files(files, where)
+    with errors_of_case(files, dicom.FORMAT.name, where):
         found = dicom.read_all(files, request)
     # A generator would keep an image until the next one is there.
     return replace(found, one_by_one=map(partial(_of_case, files, where), found))
@@ -125,7 +123,7 @@ def read_all_dicom(files: Files, *, where: str, request: Request = ANY) -> dicom
 
 def _of_case(files: Files, where: str, item: tuple[Header, Image] | CaseError) -> tuple[Header, Image] | CaseError:
     try:
-        with _errors_of_case(files, dicom.FORMAT.name, where):
+        with errors_of_case(files, dicom.FORMAT.name, where):
             if isinstance(item, CaseError):
                 raise item
         header, image = item
@@ -140,11 +138,11 @@ def read_annotation(files: Files, *, where: str, request: Request = ANY) -> Imag
 
     Errors as in `read_image`.
     """
-    _refuse_no_files(files, where)
+    refuse_no_files(files, where)
     named = next((candidate for candidate in ANNOTATION_FORMATS if candidate.sniff(files)), None)
     if named is None:
         return read_image(files, where=where, request=request)
-    with _errors_of_case(files, named.name, where):
+    with errors_of_case(files, named.name, where):
         found = named.read(files, request)
     if isinstance(found, SegmentedImage):
         _check_image(found.shape, found.affine, files, where)
@@ -160,7 +158,7 @@ def annotation_decoders(files: Files, where: str) -> dict[str, str]:
 def read_mesh(files: Files, *, where: str) -> Mesh:
     """The surface of one mesh file. Errors as in `read_image`; MissingExtraError without trimesh."""
     found = identify(files, where)
-    with _errors_of_case(files, found.name, where):
+    with errors_of_case(files, found.name, where):
         surface = found.read(files, ANY)
     if not isinstance(surface, Mesh):
         raise _wrong_kind(files, found, where, "mesh")
@@ -176,22 +174,6 @@ def read_mesh(files: Files, *, where: str) -> Mesh:
     return surface
 
 
-def _refuse_no_files(files: Files, where: str) -> None:
-    if not files:
-        raise CaseError(
-            "read.no_files", where=where, problem="no file is given for the image", action="Correct the entry's layout."
-        )
-    empty = next((path for path in files if path.stat().st_size == 0), None)
-    if empty is not None:
-        raise CaseError(
-            "read.truncated",
-            where=where,
-            problem="the file is empty",
-            details={"file": empty.name},
-            action="The case is excluded. Fetch the file again.",
-        )
-
-
 def _refuse_second_image(files: Files, where: str) -> None:
     """Only DICOM spreads an image over many files. Beside a header its data may stand, but no second image."""
     whole = [path for path in files if any(candidate.sniff([path]) for candidate in FORMATS)]
@@ -204,17 +186,6 @@ def _refuse_second_image(files: Files, where: str) -> None:
             details={f"file {number}": path.name for number, path in enumerate(whole[:4], start=1)},
             action="The case is excluded. Make the path in the entry's layout match one of them.",
         )
-
-
-@contextmanager
-def _errors_of_case(files: Files, reader: str, where: str) -> Iterator[None]:
-    """Errors about files, said of the case."""
-    try:
-        with bad_file_errors(files[0], reader):
-            yield
-    except CaseError as error:
-        details = {"file": error.where, **error.details}
-        raise CaseError(error.code, where=where, problem=error.problem, details=details, action=error.action) from error
 
 
 def _check_image(shape: tuple[int, int, int], affine: Affine, files: Files, where: str) -> None:

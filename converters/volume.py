@@ -1,4 +1,4 @@
-"""A case in memory: named images, label layers and meshes, each with its own geometry and meaning.
+"""A case in memory: named images, label layers, meshes and the rest, each with its own geometry and meaning.
 
 Arrays are C-ordered `(c, z, y, x)`, with a leading `t` where time exists; 2-D images have `z = 1`. An affine is
 `(4, 4)` float64 and maps the array index `(z, y, x, 1)` to RAS+ millimetres.
@@ -13,13 +13,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.generic]
-Affine = NDArray[np.float64]
+from medshard.converters.annotation_table import AnnotationTable
+from medshard.converters.array_types import Affine, Array, AttributeValue
+from medshard.converters.signal import Signal
+from medshard.converters.slide import Slide
+from medshard.converters.table import Table
+from medshard.converters.video import Video
 
 LayerKind = Literal["semantic", "instance", "soft"]
-
-AttributeValue = str | float | int | bool | tuple[str, ...] | tuple[float, ...]
-"""What an acquisition attribute can be; several numbers or words where it differs along the leading axis."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,31 +135,74 @@ class LabelLayer:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MeshLabel:
+    """A number for every vertex or every face of a surface.
+
+    array: (n,) or (m,) integers, 0 the background; floats for kind `scalar` (thickness, curvature).
+    classes: value -> concept, of kind `semantic`. examined: the concepts that somebody looked for.
+    """
+
+    array: Array
+    per: Literal["vertex", "face"]
+    kind: Literal["semantic", "instance", "scalar"] = "semantic"
+    classes: Mapping[int, str] = field(default_factory=dict)
+    examined: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Mesh:
     """A triangle surface.
 
-    vertices: (n, 3) float64, (x, y, z) in RAS+ mm, unless `unit` says otherwise.
+    vertices: (n, 3) float64, (x, y, z) in RAS+ mm, unless `unit` and `space` say otherwise.
     faces: (m, 3) int64, indices into vertices.
+    space: `ras` of the case's images, or `own`: the scanner's own frame, which relates to no image.
     """
 
     vertices: NDArray[np.float64]
     faces: NDArray[np.int64]
     unit: str = "mm"
+    space: Literal["ras", "own"] = "own"
+    labels: Mapping[str, MeshLabel] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Volume:
-    """One case: one examination of one patient."""
+    """One case: one examination of one patient.
+
+    Slides and videos are indices of sources that stay as they are; texts are tables with a column `text`, or records.
+    """
 
     entry: str
     case: str
     patient: str
-    images: dict[str, Image]
+    images: dict[str, Image] = field(default_factory=dict)
     labels: dict[str, LabelLayer] = field(default_factory=dict)
     meshes: dict[str, Mesh] = field(default_factory=dict)
+    slides: dict[str, Slide] = field(default_factory=dict)
+    videos: dict[str, Video] = field(default_factory=dict)
+    signals: dict[str, Signal] = field(default_factory=dict)
+    tables: dict[str, Table] = field(default_factory=dict)
+    texts: dict[str, Table] = field(default_factory=dict)
+    annotations: dict[str, AnnotationTable] = field(default_factory=dict)
 
 
 def spacing_of(affine: Affine) -> tuple[float, float, float]:
     """Length in mm of one step along z, y and x of an `(4, 4)` affine."""
     z, y, x = np.linalg.norm(affine[:3, :3], axis=0)
     return float(z), float(y), float(x)
+
+
+__all__ = [
+    "Affine",
+    "Array",
+    "AttributeValue",
+    "Image",
+    "LabelLayer",
+    "LayerKind",
+    "LeadingAxis",
+    "Mesh",
+    "MeshLabel",
+    "Rescale",
+    "Volume",
+    "spacing_of",
+]

@@ -6,7 +6,7 @@ import os
 import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -103,3 +103,31 @@ def is_short_data(error: BaseException) -> bool:
     """Whether an error says that the data end too early."""
     text = str(error).lower()
     return isinstance(error, EOFError) or any(phrase in text for phrase in SHORT_DATA)
+
+
+def refuse_no_files(files: Sequence[Path], where: str) -> None:
+    """Raise CaseError[read.no_files | read.truncated (an empty file)]."""
+    if not files:
+        raise CaseError(
+            "read.no_files", where=where, problem="no file is given for the image", action="Correct the entry's layout."
+        )
+    empty = next((path for path in files if path.stat().st_size == 0), None)
+    if empty is not None:
+        raise CaseError(
+            "read.truncated",
+            where=where,
+            problem="the file is empty",
+            details={"file": empty.name},
+            action="The case is excluded. Fetch the file again.",
+        )
+
+
+@contextmanager
+def errors_of_case(files: Sequence[Path], reader: str, where: str) -> Iterator[None]:
+    """Errors about files, said of the case."""
+    try:
+        with bad_file_errors(files[0], reader):
+            yield
+    except CaseError as error:
+        details = {"file": error.where, **error.details}
+        raise CaseError(error.code, where=where, problem=error.problem, details=details, action=error.action) from error

@@ -15,15 +15,21 @@ from medshard.registry.vocabulary import Group, Modality, PatientBasis, Sequence
 FREE_FIELDS = frozenset({"class", "instance", "rater"})
 """Fields that a label's path may have and the first image's path has not: they enumerate files of one case."""
 
+ColumnType = Literal["string", "integer", "number", "boolean", "date", "timestamp", "category"]
+
 Colour = Annotated[str, StringConstraints(pattern=r"^#[0-9a-f]{6}$")]
 
 
 class ImageSpec(Model):
     """One image, mesh, video or signal of a case. `path` is a template: `{field}` matches within one name.
 
-    channels: what the last axis of a 4-D image holds, such as MR sequences. key: the array inside a npz, mat or h5
-    file. select: DICOM attribute -> pattern with stars that the wanted series has, where a folder holds several.
-    optional: cases without it are complete.
+    channels: what the last axis of a 4-D image holds, such as MR sequences; the channels of a signal, where its file
+    does not name them. key: the array inside a npz, mat or h5 file. select: DICOM attribute -> pattern with stars that
+    the wanted series has, where a folder holds several. optional: cases without it are complete.
+    rate_hz: samples (of a signal) or frames (of a folder of pictures) per second, where the file does not say.
+    dtypes: column of a table -> what it holds, where the text does not show it.
+    space: of a mesh, the frame that its vertices are in: `ras` or `lps` of the case's images, or the scanner's `own`.
+    voxelise: concept that the inside of a closed mesh is, as a label layer of the mesh's name on the first image.
     """
 
     path: Template
@@ -34,6 +40,10 @@ class ImageSpec(Model):
     key: str | None = None
     select: dict[str, str] = {}
     optional: bool = False
+    rate_hz: Annotated[float, Field(gt=0)] | None = None
+    dtypes: dict[str, ColumnType] = {}
+    space: Literal["ras", "lps", "own"] = "own"
+    voxelise: str | None = None
 
 
 class SoftMap(Model):
