@@ -34,12 +34,16 @@ class Request:
         `{"SeriesDescription": "*t2*"}`.
     grid: of an annotation, the image that it was drawn on, as it is stored: shape (z, y, x) and affine.
     spool: where the decoded voxels go.
+    page: number of one picture, from 0, of a file that holds several: a page, a frame, or along the first array axis.
+    palette: whether a picture with a palette is its colours, or the indices into the palette (masks often mean those).
     """
 
     key: str | None = None
     select: Mapping[str, str] = field(default_factory=dict)
     grid: tuple[tuple[int, int, int], Affine] | None = None
     spool: Spool = IN_MEMORY
+    page: int | None = None
+    palette: Literal["rgb", "index"] = "rgb"
 
 
 ANY = Request()
