@@ -5,8 +5,9 @@ Formats", simple legacy formats; cells of files from version 5 on are offsets an
 
 VTK has no convention for the body. Images are taken as LPS mm, as SimpleITK takes them, with a warning. Vertices keep
 the numbers of the file and a unit of `unknown`, as those of the other mesh formats, unless the title says `SPACE=RAS`
-or `SPACE=LPS`, as 3D Slicer writes it: then they are RAS+ mm. Nothing else of the title is looked at, and no
-attribute of points and cells is read, except an image's first scalars or vectors.
+or `SPACE=LPS`, as 3D Slicer writes it: then they are RAS+ mm. Nothing else of the title is looked at. Of an
+image the first scalars or vectors are read; of a surface, single numbers of points and cells become labels
+(`vtk_data`).
 """
 
 from __future__ import annotations
@@ -66,12 +67,12 @@ def sniff_image(files: Files) -> bool:
 
 def read_mesh_header(files: Files, request: Request = ANY) -> Header:
     """Counts of vertices and faces; reads the whole file, since polygons become triangles."""
-    return surface_header(read_mesh(files), MESH_FORMAT.name)
+    return surface_header(read_surface(files[0]), MESH_FORMAT.name)
 
 
 def read_mesh(files: Files, request: Request = ANY) -> Mesh:
     """The surface as the file states it: nothing is merged or reordered; polygons and strips become triangles."""
-    return read_surface(files[0])
+    return read_surface(files[0]).mesh
 
 
 def read_image_header(files: Files, request: Request = ANY) -> Header:

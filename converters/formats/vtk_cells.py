@@ -25,6 +25,12 @@ def strips_as_triangles(offsets: Integers, corners: Integers) -> Integers:
     return np.stack([corners[starts + place + odd], corners[starts + place + 1 - odd], corners[starts + place + 2]], 1)
 
 
+def cells_of_triangles(offsets: Integers) -> Integers:
+    """For each triangle of either function, the number of its cell."""
+    count = np.maximum(np.diff(offsets) - 2, 0)
+    return np.repeat(np.arange(len(count)), count)
+
+
 def _triangles_of_cells(offsets: Integers) -> tuple[Integers, Integers]:
     """For each triangle, where its cell starts, and which of the cell's triangles it is."""
     count = np.maximum(np.diff(offsets) - 2, 0)

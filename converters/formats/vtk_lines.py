@@ -71,13 +71,15 @@ def preamble(path: Path) -> Preamble:
     )
 
 
-def next_line(file: IO[bytes], path: Path) -> list[bytes]:
-    """The words of the next line that has any; none at the end of the file."""
+def next_line(file: IO[bytes], path: Path, *, named: bool = False) -> list[bytes]:
+    """The words of the next line that has any; none at the end of the file. The first is a keyword, in capitals here,
+    or, where `named`, a name that stays as it is.
+    """
     while line := file.readline(LONGEST_LINE):
         if len(line) == LONGEST_LINE:
             raise broken(path, "a line is too long")
         if words := line.split():
-            return [words[0].upper(), *words[1:]]
+            return words if named else [words[0].upper(), *words[1:]]
     return []
 
 

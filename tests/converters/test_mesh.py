@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import struct
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from medshard.converters.reading import read_header, read_mesh
-from medshard.errors import CaseError, MissingExtraError
+from medshard.errors import CaseError
 
 # A cube of which two sides are squares cut in two, its vertices in no particular order; one is there twice.
 VERTICES = (
@@ -55,7 +54,7 @@ def test_an_obj_keeps_its_vertices_and_faces_in_order(tmp_path, text):
     np.testing.assert_array_equal(mesh.faces, faces)
     assert (mesh.vertices.dtype, mesh.faces.dtype) == (np.float64, np.int64)
     header = read_header(files, where="e/c")
-    assert (header.format, header.vertices, header.faces) == ("mesh", len(vertices), len(faces))
+    assert (header.format, header.vertices, header.faces) == ("obj", len(vertices), len(faces))
 
 
 def test_groups_and_materials_do_not_split_an_obj(tmp_path):
@@ -127,7 +126,38 @@ def test_a_file_that_holds_no_surface_is_refused(tmp_path, text):
     assert (error.value.code, error.value.where) == ("read.unreadable", "entry/case")
 
 
-def test_without_trimesh_the_error_names_the_extra(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "trimesh", None)
-    with pytest.raises(MissingExtraError, match=r"pip install medshard\[mesh\]"):
-        read_mesh(save(tmp_path / "surface.obj", obj()), where="e/c")
+def test_vertex_colours_are_passed_over_and_said_to_be_lost(tmp_path):
+    text = "v 0 0 0 0.5 0.5 0.5\nv 2 0 0 1 0 0\nv 2 3 0 0 0 1\nf 1 2 3\n"
+    files = save(tmp_path / "surface.obj", text)
+    np.testing.assert_array_equal(read_mesh(files, where="e/c").vertices, [[0, 0, 0], [2, 0, 0], [2, 3, 0]])
+    assert "colours" in read_header(files, where="e/c").warnings[0]
+
+
+def test_groups_and_materials_are_numbered_and_not_named(tmp_path):
+    text = "v 0 0 0\nv 2 0 0\nv 2 3 0\nv 0 3 0\ng Jane Doe\nusemtl Doe\nf 1 2 3 4\ng b\nf 1 2 3\ng Jane Doe\nf 1 2 4\n"
+    mesh = read_mesh(save(tmp_path / "surface.obj", text), where="e/c")
+    assert set(mesh.labels) == {"group"}
+    assert (mesh.labels["group"].kind, mesh.labels["group"].per) == ("instance", "face")
+    assert mesh.labels["group"].array.tolist() == [1, 1, 2, 1]
+    assert "Doe" not in repr(mesh)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code"),
+    [
+        ("f 1 2 3", "f 0 1 2", "read.unreadable"),
+        ("f 1 2 3", "f -4 1 2", "read.unreadable"),
+        ("f 1 2 3", "f 1 2 99999999999999999999", "read.unreadable"),
+        ("f 1 2 3", "f 1 2 3_0", "read.unreadable"),
+        ("v 2 3 0", "v 2 3", "read.unreadable"),
+        ("v 2 3 0", "v 2 3 0 1 1", "read.unreadable"),
+        ("v 2 3 0", "v 2 3 0 0.5", "read.unsupported"),
+        ("v 2 3 0", "v 2 3 inf", "read.unreadable"),
+        ("f 1 2 3", "call other.obj", "read.unsupported"),
+        ("f 1 2 3", "cstype bezier", "read.unsupported"),
+    ],
+)
+def test_what_an_obj_cannot_mean_is_refused(tmp_path, old, new, code):
+    text = "v 0 0 0\nv 2 0 0\nv 2 3 0\nf 1 2 3\n".replace(old, new)
+    with pytest.raises(CaseError, match=code):
+        read_mesh(save(tmp_path / "surface.obj", text), where="e/c")

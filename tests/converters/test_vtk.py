@@ -150,7 +150,8 @@ def polydata(
         corners = np.array([n for cell in cells for n in cell], ">i8")
         content += f"{keyword} {len(offsets)} {len(corners)}\nOFFSETS vtktypeint64\n".encode() + block(offsets)
         content += b"\nCONNECTIVITY vtktypeint64\n" + block(corners) + b"\n"
-    path.write_bytes(content + b"POINT_DATA 5\nSCALARS s float\nLOOKUP_TABLE default\n1 2 3 4 5\n")
+    content += b"POINT_DATA 5\nSCALARS s float\nLOOKUP_TABLE default\n" + block(np.arange(1, 6).astype(">f4")) + b"\n"
+    path.write_bytes(content)
     return path
 
 
@@ -161,6 +162,28 @@ def test_a_surface_keeps_its_vertices_and_faces(tmp_path, version, binary):
     np.testing.assert_array_equal(mesh.vertices, POINTS)
     np.testing.assert_array_equal(mesh.faces, TRIANGLES)
     assert mesh.unit == "unknown"
+
+
+def test_numbers_of_points_and_cells_become_labels(tmp_path):
+    path = polydata(tmp_path / "a.vtk", cells=[[0, 1, 2, 3], [0, 1, 4]], binary=False, between=b"VERTICES 1 2\n1 0\n")
+    more = "CELL_DATA 3\nFIELD FieldData 2\nPart 1 3 int\n7 8 9\nflow 2 3 float\n1 2 3 4 5 6\nSCALARS n string 1\n"
+    path.write_bytes(path.read_bytes() + more.encode())
+    mesh = surface(path)
+    label, scalar = mesh.labels["Part"], mesh.labels["s"]
+    # The point is the first cell, and the square two triangles.
+    assert (label.per, label.kind, label.array.tolist()) == ("face", "semantic", [8, 8, 9])
+    assert (scalar.per, scalar.kind, scalar.array.tolist()) == ("vertex", "scalar", [1, 2, 3, 4, 5])
+    assert set(mesh.labels) == {"Part", "s"}
+    warnings = MESH_FORMAT.read_header([path], ANY).warnings
+    assert [any(word in said for said in warnings) for word in ("fans", "several", "behind")] == [True] * 3
+
+
+@pytest.mark.parametrize("old", ["CELL_DATA 3", "1.0 2.0 3.0 4.0 5.0\n"])
+def test_data_that_do_not_fit_the_surface_are_refused(tmp_path, old):
+    path = polydata(tmp_path / "a.vtk", cells=TRIANGLES, binary=False)
+    content = path.read_bytes() + b"CELL_DATA 3\nSCALARS n int 1\nLOOKUP_TABLE default\n7 8 9\n"
+    path.write_bytes(content.replace(old.encode(), {"CELL_DATA 3": b"CELL_DATA 4"}.get(old, b"1 2\n")))
+    assert refused(path, MESH_FORMAT).code == "read.unreadable"
 
 
 @pytest.mark.parametrize("version", ["3.0", "5.1"])
