@@ -1,0 +1,1 @@
+"""Annotations that are rows of a table: classes, scores, boxes, landmarks, outlines, reports, questions, lists."""
