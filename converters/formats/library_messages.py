@@ -16,6 +16,8 @@ LONGEST = 4000
 
 _NUMBER = re.compile(r"[-+]?\d{1,12}(?:\.\d{1,6})?")
 _TAG = re.compile(r"\([0-9A-Fa-f]{4}, ?[0-9A-Fa-f]{4}\)")
+# What stands for a name that may be said; a word that has more than that is judged by the rest.
+_MARK = re.compile("\0\\d+\0")
 _COUNTED = frozenset({"byte", "bytes", "bit", "bits", "pixel", "pixels", "frame", "frames", "vs"})
 
 
@@ -71,10 +73,12 @@ def without_values(message: str, *, kept: Iterable[str] = ()) -> str | None:
     kept: names that may be said, such as that of the file. Counts of bytes and the like stay, and so do tags; other
     numbers go, since they may be a date or a record number.
     """
-    marks = {f"\0{number}": name for number, name in enumerate(sorted(set(kept), key=len, reverse=True)) if name}
+    marks = {f"\0{number}\0": name for number, name in enumerate(sorted(set(kept), key=len, reverse=True)) if name}
     text = message[:LONGEST].replace("\0", " ")
-    for mark, name in marks.items():
-        text = text.replace(name, mark)
+    if marks:
+        marked = {name: mark for mark, name in marks.items()}
+        names = "|".join(re.escape(name) for name in marked)
+        text = re.sub(rf"(?<!\w)(?:{names})(?!\w)", lambda found: marked[found[0]], text)
     words = text.split()
     shown: list[str] = []
     for number, word in enumerate(words):
@@ -92,8 +96,8 @@ def without_values(message: str, *, kept: Iterable[str] = ()) -> str | None:
 
 
 def _may_be_said(word: str, around: Iterable[str]) -> bool:
-    bare = word.strip("'\"`.,:;!?[]{}<>=-").lower()
-    if not bare or "\0" in bare or _TAG.fullmatch(bare) or bare in _WORDS:
+    bare = _MARK.sub("", word).strip("'\"`.,:;!?[]{}<>=-").lower()
+    if not bare or _TAG.fullmatch(bare) or bare in _WORDS:
         return True
     plain = bare.strip("()")
     if _NUMBER.fullmatch(plain):

@@ -282,6 +282,10 @@ class TestMessagesOfLibraries:
     def test_the_librarys_own_words_stay_and_values_go(self, message: str, expected: str | None):
         assert without_values(message) == (expected or message)
 
+    def test_the_name_of_a_file_covers_no_value_that_it_is_part_of(self):
+        said = "could not convert string to float: 'JaneDoe' DOE^a in a"
+        assert without_values(said, kept=("a", "0")) == "could not convert string to float: ... in a"
+
     def test_a_message_of_values_alone_leaves_the_kind_of_error(self, tmp_path: Path):
         with pytest.raises(CaseError) as error, bad_file_errors(tmp_path / "scan", "reader"):
             raise KeyError("DOE^JANE 19310723")
