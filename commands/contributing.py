@@ -40,14 +40,13 @@ def check(file: Path | None) -> None:
 def _echo_what_a_build_lacks(entry: Entry) -> None:
     """A valid entry may ask for more than this release reads: better said here than by a build."""
     from medshard.errors import MedshardError
-    from medshard.pipelines.stages.layout_support import refuse_unread_layout, refuse_unsharded_layout
+    from medshard.pipelines.stages.layout_support import refuse_unread_layout
 
-    for refuse, what in ((refuse_unread_layout, "built"), (refuse_unsharded_layout, "sharded")):
-        try:
-            refuse(entry)
-        except MedshardError as error:
-            details = "; ".join(f"{name}: {value}" for name, value in error.details.items())
-            click.echo(f"note: {entry.id} is valid, but cannot be {what} yet: {error.problem} ({details})")
+    try:
+        refuse_unread_layout(entry)
+    except MedshardError as error:
+        details = "; ".join(f"{name}: {value}" for name, value in error.details.items())
+        click.echo(f"note: {entry.id} is valid, but cannot be built yet: {error.problem} ({details})")
 
 
 @click.command("format")

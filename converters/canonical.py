@@ -4,7 +4,7 @@
     images/<name>/                OME-Zarr multiscales group; "medshard": affine, rescale, modality, leading axis, ...
     images/<name>/0               the array (c, z, y, x) or (t, c, z, y, x), in its own dtype; 1, 2, ... smaller copies
     labels/<layer>/, labels/<layer>/0   likewise, with OME image-label metadata
-    meshes/<name>/vertices, faces
+    meshes/, slides/, videos/, signals/, tables/, texts/, annotations/    as `canonical_contents` says
 
 What OME-Zarr has no place for stands in our attributes alone: rotation, shear and flips, the rescale and its unit, what
 the leading axis counts, which concepts were examined. Volumes are stored as given, views and spooled arrays without a
@@ -22,15 +22,21 @@ from typing import Any
 
 import numpy as np
 
+from medshard.converters.canonical_contents import CONTENTS as FURTHER
+from medshard.converters.canonical_contents import read_contents, write_contents
 from medshard.converters.ome_metadata import OME_VERSION, image_label, multiscale
 from medshard.converters.pyramid import Level, Reduction, halved, pyramid_plan
 from medshard.converters.spooling import IN_MEMORY, Spool, is_spooled
-from medshard.converters.volume import Array, Image, LabelLayer, LeadingAxis, Mesh, Rescale, Volume, spacing_of
-from medshard.converters.zarr_nodes import Shuffle, table_form, voxel_form, write_array, write_group
+from medshard.converters.volume import Array, Image, LabelLayer, LeadingAxis, Rescale, Volume, spacing_of
+from medshard.converters.zarr_nodes import Shuffle, voxel_form, write_array, write_group
 from medshard.errors import CaseError, StoreError
 
 # 2: leading axis, acquisition attributes, further concepts, ignored values, colours; one shard for every array.
-FORMAT_VERSION = 2
+# 3: slides, videos, signals, tables, texts and annotations; labels on meshes.
+FORMAT_VERSION = 3
+
+# What a case may have, in the order in which it is written.
+CONTENTS = ("images", "labels", *FURTHER)
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -51,12 +57,11 @@ def write_volume(volume: Volume, folder: Path, *, pyramid_levels: int = 0, threa
         "entry": volume.entry,
         "case": volume.case,
         "patient": volume.patient,
-        "images": list(volume.images),
-        "labels": list(volume.labels),
-        "meshes": list(volume.meshes),
+        **{kind: list(getattr(volume, kind)) for kind in CONTENTS if getattr(volume, kind)},
     }
     write_group(folder, {"medshard": case})
-    write_group(folder / "images")
+    if volume.images:
+        write_group(folder / "images")
     for name, image in volume.images.items():
         _write_image(folder / "images", name, image, levels=pyramid_levels, threads=threads)
     if volume.labels:
@@ -64,10 +69,7 @@ def write_volume(volume: Volume, folder: Path, *, pyramid_levels: int = 0, threa
     for name, layer in volume.labels.items():
         source = _image_on_grid(volume, layer)
         _write_layer(folder / "labels", name, layer, source=source, levels=pyramid_levels, threads=threads)
-    if volume.meshes:
-        write_group(folder / "meshes")
-    for name, mesh in volume.meshes.items():
-        _write_mesh(folder / "meshes" / name, mesh, threads=threads)
+    write_contents(volume, folder, threads=threads)
 
 
 def read_volume(folder: Path) -> Volume:
@@ -78,9 +80,9 @@ def read_volume(folder: Path) -> Volume:
         entry=case["entry"],
         case=case["case"],
         patient=case["patient"],
-        images={name: _read_image(root[f"images/{name}"]) for name in case["images"]},
-        labels={name: _read_layer(root[f"labels/{name}"]) for name in case["labels"]},
-        meshes={name: _read_mesh(root[f"meshes/{name}"]) for name in case["meshes"]},
+        images={name: _read_image(root[f"images/{name}"]) for name in case.get("images", ())},
+        labels={name: _read_layer(root[f"labels/{name}"]) for name in case.get("labels", ())},
+        **read_contents(root, folder, case),
     )
 
 
@@ -181,19 +183,6 @@ def _write_levels(
         write_array(folder / str(number), array, voxel_form(array, shuffle), threads=threads)
 
 
-def _write_mesh(folder: Path, mesh: Mesh, *, threads: int | None) -> None:
-    write_group(folder, {"medshard": {"unit": mesh.unit}})
-    for name, table, axes in (
-        ("vertices", mesh.vertices, ("vertex", "xyz")),
-        ("faces", mesh.faces, ("face", "corner")),
-    ):
-        write_array(folder / name, table, table_form(table, axes), threads=threads)
-
-
-def _read_mesh(group: Any) -> Mesh:
-    return Mesh(vertices=group["vertices"][...], faces=group["faces"][...], unit=_medshard(group)["unit"])
-
-
 def _image_on_grid(volume: Volume, layer: LabelLayer) -> str | None:
     """Path from a layer's folder to the first image on its grid."""
     for name, image in volume.images.items():
@@ -258,13 +247,13 @@ def _medshard(group: Any) -> dict[str, Any]:
 
 
 def _check_names(volume: Volume) -> None:
-    names: Iterable[str] = (*volume.images, *volume.labels, *volume.meshes)
+    names: Iterable[str] = (name for kind in CONTENTS for name in getattr(volume, kind))
     bad = [name for name in names if not NAME.fullmatch(name)]
     if bad:
         raise CaseError(
             "canonical.bad_name",
             where=f"{volume.entry}/{volume.case}",
-            problem="images, label layers and meshes need names of letters, digits, '.', '_' and '-'",
+            problem="what a case holds needs names of letters, digits, '.', '_' and '-'",
             details={"found": ", ".join(map(repr, bad))},
             action="Rename them in the entry's layout.",
         )

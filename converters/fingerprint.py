@@ -18,6 +18,7 @@ from scipy import ndimage
 from medshard.converters.grid_verdict import compare_grids
 from medshard.converters.label_resampling import Box, Labels, class_boxes, resample_labels, voxel_counts
 from medshard.converters.resampling import Shape
+from medshard.converters.slide import Slide
 from medshard.converters.volume import Affine, Array, Image, LabelLayer, Volume
 
 Facts = dict[str, Any]
@@ -34,7 +35,8 @@ BODY_HU = -500.0
 
 
 def fingerprint_volume(volume: Volume) -> Facts:
-    """Facts of one volume: `{"image_order": [names], "images": {name: facts}, "labels": {layer: facts}}`.
+    """Facts of one volume: `{"image_order": [names], "images": {name: facts}, "labels": {layer: facts}}`,
+    and what `content_facts` says.
 
     image: shape (z, y, x), channels, frames (time points, 1 without a time axis), spacing_mm (z, y, x),
         trusted_geometry, dtype, modality, sequence, unit, `intensity` and `foreground` (see below), voxel_digest
@@ -56,12 +58,55 @@ def fingerprint_volume(volume: Volume) -> Facts:
         for name, layer in sorted(volume.labels.items())
     }
     return {
-        "image_order": list(volume.images),
+        "image_order": [*volume.images, *volume.slides, *volume.videos],
         "images": {name: _image_facts(image, layers.values()) for name, image in sorted(volume.images.items())},
         "labels": {
             name: _label_facts(layer, volume.labels[name].kind, _is_trusted(layer, volume.images.values()))
             for name, layer in layers.items()
         },
+        **content_facts(volume),
+    }
+
+
+def content_facts(volume: Volume) -> Facts:
+    """Facts about what is no voxel, kind -> name -> facts; kinds that the case does not have are left out."""
+    found: Facts = {
+        "slides": {name: _slide_facts(slide) for name, slide in sorted(volume.slides.items())},
+        "videos": {
+            name: {
+                "frames": video.frames,
+                "shape": list(video.shape),
+                "rate_hz": video.rate_hz,
+                "duration_s": rounded(float(video.time_s[-1])) if np.isfinite(video.time_s).all() else None,
+                "codec": video.codec,
+            }
+            for name, video in sorted(volume.videos.items())
+        },
+        "signals": {
+            name: {
+                "channels": list(signal.channels),
+                "samples": signal.samples,
+                "rate_hz": signal.rate_hz,
+                "duration_s": signal.duration_s,
+                "units": list(signal.units),
+            }
+            for name, signal in sorted(volume.signals.items())
+        },
+        "annotations": {
+            name: {"kind": annotation.kind, "rows": annotation.table.num_rows}
+            for name, annotation in sorted(volume.annotations.items())
+        },
+    }
+    return {kind: facts for kind, facts in found.items() if facts}
+
+
+def _slide_facts(slide: Slide) -> Facts:
+    return {
+        "shape": list(slide.levels[0].shape),
+        "levels": len(slide.levels),
+        "microns_per_pixel": slide.microns_per_pixel,
+        "tissue": rounded(float(slide.tissue.mean())),
+        "format": slide.format,
     }
 
 

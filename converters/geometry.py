@@ -7,12 +7,14 @@ y to Anterior, z to Superior). Everything here permutes and flips axes; nothing 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import permutations, product
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medshard.converters.orientation import Orientation
+from medshard.converters.placed_rows import reorient_places
 from medshard.converters.volume import Affine, Array, Image, LabelLayer, Rescale, Volume, spacing_of
 from medshard.errors import CaseError
 
@@ -23,22 +25,6 @@ CANONICAL_WORLD_AXES = (2, 1, 0)
 
 # Sums of cosines closer than this are a tie, and a tie leaves the axes in the order they have.
 TIE = 1e-6
-
-
-@dataclass(frozen=True, kw_only=True)
-class Orientation:
-    """A permutation and flips of the three spatial array axes.
-
-    axes: for each new axis, the old axis that it was.
-    flipped: for each new axis, whether it runs backwards.
-    """
-
-    axes: tuple[int, int, int] = (0, 1, 2)
-    flipped: tuple[bool, bool, bool] = (False, False, False)
-
-    @property
-    def is_identity(self) -> bool:
-        return self.axes == (0, 1, 2) and not any(self.flipped)
 
 
 ALL_ORIENTATIONS = tuple(
@@ -186,20 +172,25 @@ def reorient_rescale(rescale: Rescale, orientation: Orientation, *, where: str) 
 
 
 def canonical_volume(volume: Volume) -> Volume:
-    """The case with every image and label layer in canonical orientation; meshes are in world coordinates already.
+    """The case with every image and label layer in canonical orientation, and rows with places on an image with it.
 
+    Meshes are in world coordinates already, slides and videos stay as they lie.
     Raises CaseError[geometry.per_slice_rescale], see `reorient_image`.
     """
     where = f"{volume.entry}/{volume.case}"
-    images = {
-        name: reorient_image(image, canonical_orientation(image.affine), where=where)
-        for name, image in volume.images.items()
-    }
+    orientations = {name: canonical_orientation(image.affine) for name, image in volume.images.items()}
+    images = {name: reorient_image(image, orientations[name], where=where) for name, image in volume.images.items()}
     labels = {
         name: reorient_layer(layer, canonical_orientation(layer.affine), where=where)
         for name, layer in volume.labels.items()
     }
-    return replace(volume, images=images, labels=labels)
+    annotations = {
+        name: reorient_places(rows, volume.images[rows.image].shape, orientations[rows.image])
+        if rows.image in volume.images
+        else rows
+        for name, rows in volume.annotations.items()
+    }
+    return replace(volume, images=images, labels=labels, annotations=annotations)
 
 
 def describe_grid(shape: Sequence[int], affine: Affine) -> str:

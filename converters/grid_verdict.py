@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from medshard.converters.geometry import (
     ALL_ORIENTATIONS,
-    Orientation,
     describe_grid,
     reorient_affine,
     reorient_layer,
 )
 from medshard.converters.grid_explanations import explain_header, explain_mismatch
+from medshard.converters.orientation import Orientation
 from medshard.converters.volume import Affine, LabelLayer, spacing_of
 from medshard.errors import CaseError
 

@@ -44,6 +44,7 @@ def resample_labels(layer: LabelLayer, shape_out: Shape, affine_out: Affine, *, 
     There is no low-pass where the grid gets coarser: with one, a majority vote eats convex structures (spheres of 3 mm
     radius from 1 to 2 mm voxels keep 71 % of their volume; read at points, 103 to 107 %).
     Voxels outside the layer's field of view are background. On the layer's own grid nothing but the type changes.
+    Values that nobody judged (`ignore`) vote as a class does; of those below 0 the result has one above all others.
     Raises CaseError[label.not_integer], [label.negative], [label.not_probability], [label.no_such_channel].
     """
     if layer.kind == "soft":
@@ -51,12 +52,23 @@ def resample_labels(layer: LabelLayer, shape_out: Shape, affine_out: Affine, *, 
         array = _vote(_soft_maps(layer, shape_out, affine_out, where), shape_out, len(classes))
         layer = replace(layer, kind="semantic", classes=classes, rescale=Rescale())
     else:
+        layer = _with_ignored_above(layer)
         stored = stored_labels(layer, where)
         read = _nearest_labels if layer.kind == "instance" else _voted_labels
         index_map = np.linalg.inv(layer.affine) @ affine_out
         same = stored.shape == shape_out and np.allclose(layer.affine, affine_out, rtol=0.0, atol=1e-9)
         array = stored if same else read(stored, index_map, shape_out)
     return layer.with_grid(array[None], affine_out)
+
+
+def _with_ignored_above(layer: LabelLayer) -> LabelLayer:
+    """The layer with its ignored values below 0 as one value above all others: labels are stored without a sign."""
+    below = [value for value in layer.ignore if value < 0]
+    if not below:
+        return layer
+    above = max(int(layer.array.max(initial=0)), *layer.classes, *layer.ignore) + 1
+    array = np.where(np.isin(layer.array, below), above, layer.array)
+    return replace(layer, array=array, ignore=(*(value for value in layer.ignore if value >= 0), above))
 
 
 def stored_labels(layer: LabelLayer, where: str) -> Labels:

@@ -32,6 +32,30 @@ class IntensityRule:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TileRule:
+    """How a slide becomes samples.
+
+    size: side of a tile in pixels. microns_per_pixel: wanted pixel size; the slide's finest where it states none.
+    least_tissue: share of a tile that has to be tissue.
+    """
+
+    size: int = 256
+    microns_per_pixel: float = 0.5
+    least_tissue: float = 0.25
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameRule:
+    """Which frames of a video become samples. rate_hz: about so many of each second; None takes them all.
+
+    Of a video without times every frame is taken. most: of one video; evenly spaced ones are kept.
+    """
+
+    rate_hz: float | None = 1.0
+    most: int = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """A named, frozen recipe for one entry; its digest names it.
 
@@ -43,6 +67,7 @@ class Plan:
     patch_size: (z, y, x) that the inner chunks are tied to.
     inner_chunk: (z, y, x) of the smallest unit that a reader decodes.
     shard_bytes: size that a shard is closed at.
+    tiles, frames: where the first channel is a slide or a video. The z axis of the sample then counts tiles or frames.
     """
 
     name: str
@@ -56,6 +81,8 @@ class Plan:
     inner_chunk: Shape = (16, 32, 32)
     shard_bytes: int = 512 << 20
     intensity: Mapping[str, IntensityRule] = field(default_factory=dict)
+    tiles: TileRule | None = None
+    frames: FrameRule | None = None
 
     @property
     def digest(self) -> str:
@@ -64,6 +91,10 @@ class Plan:
     def to_json(self) -> dict[str, Any]:
         document = asdict(self)
         document["intensity"] = {modality: asdict(rule) for modality, rule in sorted(self.intensity.items())}
+        # Left out where it says nothing: plans of volumes keep the digest that they were frozen with.
+        for name in ("tiles", "frames"):
+            if document[name] is None:
+                del document[name]
         return {"format_version": FORMAT_VERSION, **document}
 
     @classmethod
@@ -77,6 +108,10 @@ class Plan:
             modality: IntensityRule(**{**rule, "clip": tuple(rule["clip"]) if rule["clip"] else None})
             for modality, rule in document["intensity"].items()
         }
+        if fields.get("tiles"):
+            fields["tiles"] = TileRule(**fields["tiles"])
+        if fields.get("frames"):
+            fields["frames"] = FrameRule(**fields["frames"])
         return cls(**fields)
 
 

@@ -9,10 +9,16 @@ from typing import Any
 import numpy as np
 
 from medshard.converters.fingerprint import Facts, merge_foregrounds, rounded
-from medshard.converters.plan import IntensityRule, Plan, Shape, Triple, declaration_digest
+from medshard.converters.plan import FrameRule, IntensityRule, Plan, Shape, TileRule, Triple, declaration_digest
 from medshard.errors import CatalogError
 
-KEYS = ("channels", "spacing_mm", "kernel", "antialias", "patch_size", "inner_chunk", "shard_mib")
+TILE_KEYS = ("tile_size", "microns_per_pixel", "least_tissue")
+FRAME_KEYS = ("frames_hz", "most_frames")
+KEYS = (
+    *("channels", "spacing_mm", "kernel", "antialias", "patch_size", "inner_chunk", "shard_mib"),
+    *TILE_KEYS,
+    *FRAME_KEYS,
+)
 KERNELS = ("cubic", "linear", "nearest")
 SPACING_DECIMALS = 4
 
@@ -33,6 +39,7 @@ def resolve_plan(name: str, entry: str, declaration: Mapping[str, Any], fingerpr
     channels: without a declaration the first image name that all cases with images share, else the most common.
     spacing_mm: see `median_spacing`; None (native) where no case has trusted geometry and more than one slice.
     patch_size, inner_chunk: (32, 96, 96) and (16, 32, 32); (1, 256, 256) and (1, 64, 64) where all images are 2-D.
+    tiles, frames: where the first channel is a slide or a video; a patch is one tile, or 256 x 256 of one frame.
     intensity: CT in HU gets the scheme `dataset`: clip to the 0.5th and 99.5th percentile of the foreground, then its
         mean and standard deviation. Foreground are the labelled voxels of the cases that have labels, else those above
         -500 HU. Everything else gets the scheme `case`.
@@ -45,7 +52,12 @@ def resolve_plan(name: str, entry: str, declaration: Mapping[str, Any], fingerpr
     _check_declaration(given, where)
     channels = tuple(given.get("channels") or _default_channels(fingerprints))
     references = _images(fingerprints, channels[:1])
-    flat = bool(references) and all(image["shape"][0] == 1 for image in references)
+    tiles = _tile_rule(given) if _are(channels, "slides", fingerprints) else None
+    frames = _frame_rule(given) if _are(channels, "videos", fingerprints) else None
+    flat = frames is not None or (bool(references) and all(image["shape"][0] == 1 for image in references))
+    patch, chunk = ((1, 256, 256), (1, 64, 64)) if flat else ((32, 96, 96), (16, 32, 32))
+    if tiles is not None:
+        patch = chunk = (1, tiles.size, tiles.size)
     spacing = given.get("spacing_mm", "median")
     return Plan(
         name=name,
@@ -55,10 +67,12 @@ def resolve_plan(name: str, entry: str, declaration: Mapping[str, Any], fingerpr
         spacing_mm=_resolve_spacing(spacing, references),
         kernel=given.get("kernel", "cubic"),
         antialias=given.get("antialias", True),
-        patch_size=_shape(given.get("patch_size", (1, 256, 256) if flat else (32, 96, 96))),
-        inner_chunk=_shape(given.get("inner_chunk", (1, 64, 64) if flat else (16, 32, 32))),
+        patch_size=_shape(given.get("patch_size", patch)),
+        inner_chunk=_shape(given.get("inner_chunk", chunk)),
         shard_bytes=int(given.get("shard_mib", 512)) << 20,
         intensity=_intensity_rules(_images(fingerprints, channels)),
+        tiles=tiles,
+        frames=frames,
     )
 
 
@@ -101,6 +115,11 @@ def _check_declaration(given: Mapping[str, Any], where: str) -> None:
         "patch_size": not _positive_triple(given.get("patch_size", (1, 1, 1)), whole=True),
         "inner_chunk": not _positive_triple(given.get("inner_chunk", (1, 1, 1)), whole=True),
         "shard_mib": not given.get("shard_mib", 1) >= 1,
+        "tile_size": not given.get("tile_size", 1) >= 1,
+        "microns_per_pixel": not given.get("microns_per_pixel", 1) > 0,
+        "least_tissue": not 0 <= given.get("least_tissue", 0) <= 1,
+        "frames_hz": given.get("frames_hz", 1) != "all" and not given.get("frames_hz", 1) > 0,
+        "most_frames": not given.get("most_frames", 1) >= 1,
     }
     if any(wrong.values()):
         key = next(key for key, is_wrong in wrong.items() if is_wrong)
@@ -120,6 +139,11 @@ _EXPECTED = {
     "patch_size": "three positive integers (z, y, x)",
     "inner_chunk": "three positive integers (z, y, x)",
     "shard_mib": "a size of at least 1",
+    "tile_size": "pixels, at least 1",
+    "microns_per_pixel": "a positive number",
+    "least_tissue": "a share between 0 and 1",
+    "frames_hz": 'frames per second, or "all"',
+    "most_frames": "at least 1",
 }
 
 
@@ -136,6 +160,21 @@ def _default_channels(fingerprints: Mapping[str, Facts]) -> tuple[str, ...]:
     # A Counter keeps the order of first sight, and so do ties of `most_common`.
     counts = Counter(name for order in orders for name in order)
     return tuple(name for name, _ in counts.most_common(1))
+
+
+def _are(channels: Sequence[str], kind: str, fingerprints: Mapping[str, Facts]) -> bool:
+    """Whether the first channel is a slide or a video."""
+    return bool(channels) and any(channels[0] in facts.get(kind, {}) for facts in fingerprints.values())
+
+
+def _tile_rule(given: Mapping[str, Any]) -> TileRule:
+    names = {"tile_size": "size", "microns_per_pixel": "microns_per_pixel", "least_tissue": "least_tissue"}
+    return TileRule(**{names[key]: given[key] for key in TILE_KEYS if key in given})
+
+
+def _frame_rule(given: Mapping[str, Any]) -> FrameRule:
+    rate = given.get("frames_hz", FrameRule.rate_hz)
+    return FrameRule(rate_hz=None if rate == "all" else rate, most=given.get("most_frames", FrameRule.most))
 
 
 def _images(fingerprints: Mapping[str, Facts], channels: Sequence[str]) -> list[Facts]:

@@ -6,8 +6,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from medshard.converters.annotations import dicom_seg, outline_files, rtstruct, slicer_segments
 from medshard.converters.annotations.annotation_format import AnnotationFormat
 from medshard.converters.annotations.segments import OutlineSet, SegmentedImage
@@ -156,21 +154,12 @@ def annotation_decoders(files: Files, where: str) -> dict[str, str]:
 
 
 def read_mesh(files: Files, *, where: str) -> Mesh:
-    """The surface of one mesh file. Errors as in `read_image`; MissingExtraError without trimesh."""
+    """The surface of one mesh file, finite and within its own vertices. Errors as in `read_image`, [read.too_large]."""
     found = identify(files, where)
     with errors_of_case(files, found.name, where):
         surface = found.read(files, ANY)
     if not isinstance(surface, Mesh):
         raise _wrong_kind(files, found, where, "mesh")
-    inside = (surface.faces >= 0).all() and (surface.faces < len(surface.vertices)).all()
-    if not inside or not np.isfinite(surface.vertices).all():
-        raise CaseError(
-            "read.unreadable",
-            where=where,
-            problem="faces name vertices that are not there, or a vertex is not finite",
-            details={"file": files[0].name, "vertices": len(surface.vertices)},
-            action="The case is excluded. Repair the file at the source.",
-        )
     return surface
 
 

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal, cast
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, cast
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
+from medshard.converters.annotation_table import AnnotationTable
 from medshard.converters.fingerprint import concept_values, rounded
 from medshard.converters.geometry import describe_grid
 from medshard.converters.grid_verdict import compare_grids
+from medshard.converters.kept_samples import slide_stack, video_stack
 from medshard.converters.label_resampling import Labels, class_boxes, resample_labels, voxel_counts
-from medshard.converters.plan import Plan, Shape
+from medshard.converters.plan import FrameRule, Plan, Shape, TileRule
 from medshard.converters.quantisation import Quantised, quantise
 from medshard.converters.resampling import Floats, resample_array, resample_onto, target_grid
+from medshard.converters.signal import Signal
+from medshard.converters.spooling import IN_MEMORY, Spool
+from medshard.converters.table import Table
 from medshard.converters.volume import Affine, Array, Image, LabelLayer, Mesh, Volume
 from medshard.errors import CaseError
 
@@ -40,6 +47,7 @@ class SampleLabel:
     array: (1, z, y, x) unsigned integers; soft layers have become the class of largest probability.
     classes: stored value -> concept, without the background 0.
     examined: the concepts that somebody looked for in this case.
+    also: stored value -> further concepts that its voxels belong to. ignore: values of voxels that nobody judged.
     volume_ratio: concept -> foreground volume after resampling over before; 0.0 where a class vanished.
     """
 
@@ -47,6 +55,8 @@ class SampleLabel:
     kind: Literal["semantic", "instance"]
     classes: Mapping[int, str]
     examined: tuple[str, ...]
+    also: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    ignore: tuple[int, ...] = ()
     volume_ratio: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -59,6 +69,9 @@ class Sample:
     affine: (4, 4) float64, index (z, y, x, 1) of image and labels -> RAS+ mm.
     quantisation_error: largest possible difference to the resampled value, in physical units.
     foreground: layer -> (n, 4) int32 rows (class value, z, y, x), at most FOREGROUND_PER_CLASS a class, sorted.
+    places: where z counts tiles of a slide or frames of a video, one row for each: what it shows of the source.
+    signals, tables, texts, annotations: as they are in the volume. Places of annotations are indices of the volume's
+        image, not of the sample's grid.
     spacing_before_mm: (z, y, x) of the reference image as it was; None where its geometry is not trusted.
     """
 
@@ -75,13 +88,23 @@ class Sample:
     labels: Mapping[str, SampleLabel] = field(default_factory=dict)
     foreground: Mapping[str, NDArray[np.int32]] = field(default_factory=dict)
     meshes: Mapping[str, Mesh] = field(default_factory=dict)
+    places: pa.Table | None = None
+    signals: Mapping[str, Signal] = field(default_factory=dict)
+    tables: Mapping[str, Table] = field(default_factory=dict)
+    texts: Mapping[str, Table] = field(default_factory=dict)
+    annotations: Mapping[str, AnnotationTable] = field(default_factory=dict)
     statistics: IntensityStatistics | None = None
     spacing_before_mm: tuple[float, float, float] | None = None
     warnings: tuple[str, ...] = ()
 
 
-def make_sample(volume: Volume, plan: Plan) -> Sample:
+def make_sample(
+    volume: Volume, plan: Plan, *, files: Mapping[str, Path] | None = None, spool: Spool = IN_MEMORY
+) -> Sample:
     """What a volume becomes under a plan.
+
+    files: path in the raw tree -> place on disk, of the slides and videos that are decoded now. spool: for their tiles
+    and frames.
 
     The plan's channels are brought to physical units and to the plan's grid, laid over the first channel with the same
     outer edges (its own grid where the plan names no spacing or the geometry is not trusted), stacked, and quantised as
@@ -92,8 +115,11 @@ def make_sample(volume: Volume, plan: Plan) -> Sample:
     `resample_labels`.
     """
     where = f"{volume.entry}/{volume.case}"
-    if not volume.images and volume.meshes:
-        return _mesh_sample(volume)
+    if plan.channels and plan.channels[0] in {**volume.slides, **volume.videos}:
+        return _stacked_sample(volume, plan, files or {}, spool, where)
+    pictured = volume.images or volume.slides or volume.videos
+    if not pictured and (volume.meshes or any(_contents(volume).values())):
+        return _bare_sample(volume)
     images = _channels(volume, plan, where)
     reference = images[0]
     shape, affine = reference.shape, reference.affine
@@ -122,6 +148,7 @@ def make_sample(volume: Volume, plan: Plan) -> Sample:
         labels=labels,
         foreground={name: foreground_rows(label) for name, label in labels.items()},
         meshes=dict(volume.meshes),
+        **_contents(volume),
         statistics=_statistics(stored),
         spacing_before_mm=reference.spacing_mm if reference.trusted_geometry else None,
         warnings=(*stored.warnings, *warnings),
@@ -157,7 +184,26 @@ def _spread(marked: NDArray[np.bool_], value: int, box: tuple[slice, slice, slic
     return rows
 
 
-def _mesh_sample(volume: Volume) -> Sample:
+def _stacked_sample(volume: Volume, plan: Plan, files: Mapping[str, Path], spool: Spool, where: str) -> Sample:
+    """Tiles of a slide, or frames of a video; only the first channel of the plan is taken."""
+    name = plan.channels[0]
+    if name in volume.slides:
+        stack = slide_stack(volume.slides[name], plan.tiles or TileRule(), files, where=where, spool=spool)
+    else:
+        stack = video_stack(volume.videos[name], plan.frames or FrameRule(), files, where=where, spool=spool)
+    warnings = [f"{other} is not in the sample: it has the channel {name} alone" for other in plan.channels[1:]]
+    return replace(
+        _bare_sample(volume),
+        image=stack.array,
+        affine=stack.affine,
+        places=stack.places,
+        statistics=_statistics(Quantised(array=stack.array, slope=1.0, error=0.0, warnings=())),
+        warnings=tuple(warnings),
+    )
+
+
+def _bare_sample(volume: Volume) -> Sample:
+    """Everything of a case but voxels."""
     return Sample(
         entry=volume.entry,
         case=volume.case,
@@ -167,7 +213,13 @@ def _mesh_sample(volume: Volume) -> Sample:
         image=None,
         affine=np.eye(4),
         meshes=dict(volume.meshes),
+        **_contents(volume),
     )
+
+
+def _contents(volume: Volume) -> dict[str, Any]:
+    """What a sample takes over from its volume as it is."""
+    return {kind: dict(getattr(volume, kind)) for kind in ("signals", "tables", "texts", "annotations")}
 
 
 def _channels(volume: Volume, plan: Plan, where: str) -> list[Image]:
@@ -230,12 +282,15 @@ def _sample_labels(volume: Volume, grid: tuple[Shape, Affine], where: str) -> tu
             kind="instance" if layer.kind == "instance" else "semantic",
             classes=dict(after.classes),
             examined=layer.examined,
+            also=dict(after.also),
+            ignore=after.ignore,
             volume_ratio=ratios,
         )
         vanished = [concept for concept, ratio in ratios.items() if ratio == 0.0]
         warnings += [f"{concept} of layer {name} has no voxel on the plan's grid" for concept in vanished]
         if None not in concept_values(layer).values():
-            unnamed = [value for value in voxel_counts(cast(Labels, before.array[0])) if value not in after.classes]
+            named = {*after.classes, *after.ignore}
+            unnamed = [value for value in voxel_counts(cast(Labels, before.array[0])) if value not in named]
             warnings += [f"layer {name} has voxels of value {value}, which has no concept" for value in unnamed]
     return labels, warnings
 

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from medshard.errors import StoreError
 from medshard.registry.store.records import RecordRef
 
-FORMAT_VERSION = 1
+# 2: `contents`.
+FORMAT_VERSION = 2
 SAMPLE_ID_LENGTH = 32
 ROWS_PER_BATCH = 1024
 
@@ -59,6 +60,7 @@ INDEX_SCHEMA = pa.schema(
         ("affine", pa.list_(pa.float64(), 16)),
         ("statistics", _STATISTICS),
         ("labels", pa.string()),
+        ("contents", pa.string()),
         ("arrays", pa.list_(_STORED_ARRAY)),
     ],
     metadata={"medshard.format_version": str(FORMAT_VERSION)},
@@ -167,7 +169,10 @@ def _row(facts: Mapping[str, Any], arrays: list[dict[str, Any]], shard_name: str
         "channels": image_shape[0] if image_shape else 0,
         "shape": image_shape[1:] if image_shape else [0, 0, 0],
         "affine": [number for line in facts["affine"] for number in line],
-        "labels": json.dumps(facts["labels"], sort_keys=True, separators=(",", ":"), ensure_ascii=False),
+        **{
+            name: json.dumps(facts[name], sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+            for name in ("labels", "contents")
+        },
         "arrays": arrays,
     }
 

@@ -11,8 +11,9 @@ byte LZ4HC without shuffle: writing happens once, reading at every step.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
-from pathlib import Path
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import numpy as np
@@ -23,15 +24,17 @@ from zarr.storage import LocalStore
 
 from medshard.converters.plan import Plan, Shape
 from medshard.converters.samples import Sample, SampleLabel
+from medshard.converters.shard_contents import content_attributes, write_contents
 from medshard.converters.shard_zip import node_name
 from medshard.converters.volume import Array
 from medshard.converters.zarr_shard import shard_shape, write_zarr_shard
 from medshard.errors import CaseError
 
-FORMAT_VERSION = 1
+# 2: signals, rows, labels on meshes; `contents` and what z counts.
+FORMAT_VERSION = 2
 ROWS_PER_CHUNK = 1024
 
-ArrayKind = Literal["image", "label", "table", "mesh"]
+ArrayKind = Literal["image", "label", "table", "mesh", "signal", "bytes"]
 Shuffle = Literal["bitshuffle", "shuffle", "noshuffle"]
 _SHUFFLES: Mapping[Shuffle, int] = {
     "bitshuffle": Blosc.BITSHUFFLE,
@@ -44,32 +47,30 @@ def encode_sample(sample: Sample, plan: Plan, folder: Path) -> None:
     """Write one sample as a Zarr v3 group tree into `folder`, which is made.
 
     `image` (c, z, y, x), `labels/<layer>` (1, z, y, x), `foreground/<layer>` (n, 4) and `meshes/<name>/vertices|faces`
-    are one Zarr shard each; what the numbers mean stands in the group's attributes under "medshard". Equal samples
-    give equal bytes. Raises CaseError[shard.shape] when image and label maps are not on one grid.
+    are one Zarr shard each, and so is what `shard_contents` names; what the numbers mean stands in the group's
+    attributes under "medshard". Equal samples give equal bytes.
+    Raises CaseError[shard.shape] when image and label maps are not on one grid.
     """
     _check_grid(sample)
     root = zarr.open_group(
         LocalStore(folder), mode="w", zarr_format=3, attributes={"medshard": sample_attributes(sample)}
     )
+    piece = _Piece(root, folder)
     if sample.image is not None:
-        _write_array(root, folder, "image", sample.image, kind="image", inner_chunk=plan.inner_chunk)
-    if sample.labels:
-        root.create_group("labels")
+        _write_array(piece, "image", sample.image, "image", _voxel_chunk(sample.image, plan))
     for layer, label in sorted(sample.labels.items()):
         name = f"labels/{node_name(layer)}"
-        _write_array(root, folder, name, label.array, kind="label", inner_chunk=plan.inner_chunk)
+        _write_array(piece, name, label.array, "label", _voxel_chunk(label.array, plan))
     foreground = {layer: rows for layer, rows in sorted(sample.foreground.items()) if len(rows)}
-    if foreground:
-        root.create_group("foreground")
     for layer, rows in foreground.items():
-        _write_array(root, folder, f"foreground/{node_name(layer)}", rows, kind="table")
-    if sample.meshes:
-        root.create_group("meshes")
+        chunk = (min(ROWS_PER_CHUNK, len(rows)), rows.shape[1])
+        _write_array(piece, f"foreground/{node_name(layer)}", rows, "table", chunk)
     for name, mesh in sorted(sample.meshes.items()):
         surface = f"meshes/{node_name(name)}"
         root.create_group(surface, attributes={"medshard": {"unit": mesh.unit}})
-        _write_array(root, folder, f"{surface}/vertices", mesh.vertices, kind="mesh")
-        _write_array(root, folder, f"{surface}/faces", mesh.faces, kind="mesh")
+        for part, numbers in (("vertices", mesh.vertices), ("faces", mesh.faces)):
+            _write_array(piece, f"{surface}/{part}", numbers, "mesh", (max(1, len(numbers)), numbers.shape[1]))
+    write_contents(sample, partial(_write_array, piece), folder.parent)
 
 
 def sample_attributes(sample: Sample) -> dict[str, Any]:
@@ -90,6 +91,7 @@ def sample_attributes(sample: Sample) -> dict[str, Any]:
             layer: _label_attributes(label, sample.foreground.get(layer))
             for layer, label in sorted(sample.labels.items())
         },
+        "contents": content_attributes(sample),
         "spacing_before_mm": None if sample.spacing_before_mm is None else list(sample.spacing_before_mm),
         "warnings": list(sample.warnings),
     }
@@ -117,6 +119,8 @@ def _label_attributes(label: SampleLabel, foreground: Array | None) -> dict[str,
         "kind": label.kind,
         "classes": {str(value): concept for value, concept in sorted(label.classes.items())},
         "examined": list(label.examined),
+        "also": {str(value): list(concepts) for value, concepts in sorted(label.also.items())},
+        "ignore": sorted(label.ignore),
         "volume_ratio": {concept: float(ratio) for concept, ratio in sorted(label.volume_ratio.items())},
         # Rows of foreground/<layer> per class value, in the order in which they stand there.
         "foreground": {str(value): int(count) for value, count in zip(values, counts, strict=True)},
@@ -137,36 +141,41 @@ def _check_grid(sample: Sample) -> None:
             )
 
 
-def _write_array(
-    root: zarr.Group, folder: Path, name: str, array: Array, *, kind: ArrayKind, inner_chunk: Shape | None = None
-) -> None:
+@dataclass(frozen=True)
+class _Piece:
+    """The group of one sample while it is written: as zarr-python sees it, and where it lies."""
+
+    root: zarr.Group
+    folder: Path
+
+
+def _voxel_chunk(array: Array, plan: Plan) -> tuple[int, ...]:
+    z, y, x = array.shape[-3:]
+    return (1, *inner_chunk_for((z, y, x), plan.inner_chunk))
+
+
+def _write_array(piece: _Piece, name: str, array: Array, kind: ArrayKind, inner_chunk: tuple[int, ...]) -> None:
     """One array as one Zarr shard: zarr-python writes what describes it, `write_zarr_shard` its numbers."""
     array = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-    if inner_chunk is not None:
-        z, y, x = array.shape[-3:]
-        inner: tuple[int, ...] = (1, *inner_chunk_for((z, y, x), inner_chunk))
-        dimension_names: tuple[str, ...] | None = ("c", "z", "y", "x")
-    else:
-        rows = ROWS_PER_CHUNK if kind == "table" else len(array)
-        inner = (max(1, min(rows, len(array))), array.shape[1])
-        dimension_names = None
     cname, clevel, shuffle = _codec(kind, array.dtype.itemsize)
-    root.create_array(
+    for parent in reversed(PurePosixPath(name).parents[:-1]):
+        piece.root.require_group(str(parent))
+    piece.root.create_array(
         name,
         shape=array.shape,
         dtype=array.dtype,
-        chunks=inner,
-        shards=shard_shape(array.shape, inner),
+        chunks=inner_chunk,
+        shards=shard_shape(array.shape, inner_chunk),
         compressors=[BloscCodec(typesize=array.dtype.itemsize, cname=cname, clevel=clevel, shuffle=shuffle)],
         fill_value=0,
-        dimension_names=dimension_names,
+        dimension_names=("c", "z", "y", "x") if kind in ("image", "label") else None,
     )
     codec = Blosc(cname, clevel, _SHUFFLES[shuffle])
-    write_zarr_shard(array, inner, codec, folder.joinpath(name, "c", *("0" for _ in array.shape)))
+    write_zarr_shard(array, inner_chunk, codec, piece.folder.joinpath(name, "c", *("0" for _ in array.shape)))
 
 
 def _codec(kind: ArrayKind, itemsize: int) -> tuple[Literal["lz4hc", "zstd"], int, Shuffle]:
     """(compressor, level, filter) of Blosc."""
-    if kind == "mesh":
+    if kind in ("mesh", "bytes"):
         return "zstd", 3, "shuffle"
     return "lz4hc", 5, "noshuffle" if kind == "label" and itemsize == 1 else "bitshuffle"

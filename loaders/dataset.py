@@ -40,7 +40,8 @@ class ShardDataset(Dataset[Item]):
     Item n is a pure function of the arguments and n: it does not depend on workers, ranks, or items before it.
 
         image        float32 (c, *patch_size), normalised by the plan's rule for the modality
-        label        int64 (1, *patch_size), numbers of `classes`; zeros where the sample has no label
+        label        int64 (1, *patch_size), numbers of `classes`; zeros where the sample has no label,
+                     -100 for voxels that nobody judged
         examined     bool (len(classes),): whether somebody looked for the class in this case
         has_label    bool (): whether the sample has the label layer
         affine       float64 (4, 4): index (z, y, x, 1) of this window -> RAS+ mm

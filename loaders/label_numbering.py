@@ -14,6 +14,9 @@ from medshard.errors import CatalogError
 from medshard.loaders.sample_row import SampleRow, StoredLabel, parse_labels
 from medshard.loaders.shard_reader import SampleIndex
 
+IGNORED = -100
+"""The number of voxels that nobody judged: what torch's losses leave out."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class LabelNumbering:
@@ -32,9 +35,16 @@ class LabelNumbering:
         return (layer, row.labels[layer]) if layer is not None and layer in row.labels else None
 
     def renumber(self, stored: Array, label: StoredLabel) -> NDArray[np.int64]:
-        """Stored class values -> output numbers, same shape; values of other concepts become 0."""
+        """Stored class values -> output numbers, same shape; values of other concepts become 0.
+
+        Where a value means several concepts, it gets the number of the first of them that is among the classes, its
+        main one before the others. Voxels that nobody judged become `IGNORED`.
+        """
         number_of = {concept: number for number, concept in enumerate(self.classes, start=1)}
-        numbers = {value: number_of.get(concept, 0) for value, concept in label.classes.items()}
+        numbers = dict.fromkeys(label.classes, 0) | dict.fromkeys(label.ignore, IGNORED)
+        for value, concept in label.classes.items():
+            meant = (concept, *label.also.get(value, ()))
+            numbers[value] = next((number_of[each] for each in meant if each in number_of), 0)
         renumbered = np.zeros(stored.shape, np.int64)
         # Background is by far the most: looking up only the rest takes a third of the time.
         foreground = stored != 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
@@ -46,13 +46,16 @@ class StoredLabel:
 
     classes: stored value -> concept, by ascending value.
     examined: the concepts that somebody looked for in this case.
+    also: stored value -> further concepts that its voxels belong to. ignore: values of voxels that nobody judged.
     foreground: class value -> number of rows in `foreground/<layer>`, in the order in which they stand there.
     """
 
     kind: str
     classes: Mapping[int, str]
     examined: tuple[str, ...]
-    foreground: Mapping[int, int]
+    also: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    ignore: tuple[int, ...] = ()
+    foreground: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +66,8 @@ class SampleRow:
     channels, shape: of the image, (z, y, x); 0 and (0, 0, 0) without one.
     slope, intercept: physical value = slope * stored + intercept.
     affine: (4, 4) float64, index (z, y, x, 1) -> RAS+ mm.
-    labels: by layer name; arrays: by their name in the index, which is the plain one (`labels/liver`).
+    labels: by layer name. contents: signals, annotations, tables, texts and labels on meshes, kind -> name -> what its
+    numbers mean (docs/shard-format.md). arrays: by their name in the index, which is the plain one (`labels/liver`).
     """
 
     sample_id: str
@@ -82,6 +86,7 @@ class SampleRow:
     affine: Affine
     statistics: IntensityStatistics | None
     labels: Mapping[str, StoredLabel]
+    contents: Mapping[str, Any]
     arrays: Mapping[str, StoredArray]
 
     @property
@@ -115,6 +120,7 @@ def parse_row(table: pa.Table, number: int, shards: Mapping[str, ObjectRef]) -> 
         affine=np.asarray(values["affine"], np.float64).reshape(4, 4),
         statistics=None if statistics is None else IntensityStatistics(**statistics),
         labels=parse_labels(values["labels"]),
+        contents=json.loads(values["contents"]),
         arrays=_parse_arrays(table["arrays"][number].values, shard, where),
     )
 
@@ -126,6 +132,8 @@ def parse_labels(text: str) -> dict[str, StoredLabel]:
             kind=facts["kind"],
             classes=_by_number(facts["classes"]),
             examined=tuple(facts["examined"]),
+            also={value: tuple(concepts) for value, concepts in _by_number(facts["also"]).items()},
+            ignore=tuple(facts["ignore"]),
             foreground=_by_number(facts["foreground"]),
         )
         for layer, facts in json.loads(text).items()

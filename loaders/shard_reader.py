@@ -32,7 +32,7 @@ from medshard.loaders.sample_row import EMPTY_CHUNK, SampleRow, StoredArray, par
 from medshard.registry.store.manifests import Head, require_head
 from medshard.registry.store.objects import ObjectRef, Store
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 ROWS_KEPT = 1024
 MAPS_KEPT = 256
 _BLOSC_SIZES = struct.Struct("<4xI4xI")  # of its 16-byte header: bytes when decoded, bytes as stored
@@ -164,9 +164,15 @@ class SampleIndex:
         return window
 
     def read_array(self, row: SampleRow, name: str) -> Array:
-        """A whole array: `image`, `labels/<layer>`, `foreground/<layer>` or `meshes/<name>/vertices|faces`."""
+        """A whole array: `image`, `labels/<layer>`, `foreground/<layer>`, `meshes/<name>/vertices|faces|labels/<label>`
+        or `signals/<name>`."""
         array = _array_of(row, name)
         return self._read_box(row, array, (0,) * len(array.shape), array.shape)
+
+    def read_rows(self, row: SampleRow, name: str) -> pa.Table:
+        """The rows of `annotations/<name>`, `tables/<name>`, `texts/<name>` or `places`."""
+        with pa.ipc.open_stream(pa.py_buffer(self.read_array(row, name))) as reader:
+            return reader.read_all()
 
     def read_foreground(self, row: SampleRow, layer: str, number: int) -> tuple[int, int, int, int]:
         """(class value, z, y, x): row `number` of the layer's foreground table; one chunk is decoded."""

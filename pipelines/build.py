@@ -11,7 +11,7 @@ from medshard.pipelines.execution.map_cases import Execution
 from medshard.pipelines.inclusion_gate import refuse_bad_input
 from medshard.pipelines.stages.cases import build_cases
 from medshard.pipelines.stages.fingerprint import build_fingerprint
-from medshard.pipelines.stages.layout_support import refuse_unread_layout, refuse_unsharded_layout
+from medshard.pipelines.stages.layout_support import refuse_unread_layout
 from medshard.pipelines.stages.raw import build_raw
 from medshard.pipelines.stages.shards import build_shards, require_plan
 from medshard.pipelines.stages.stage import STAGES, Context, StageResult
@@ -54,9 +54,8 @@ def build(
     )
     if to == "shards":
         require_plan(context.entry, plan)
-        refuse_unsharded_layout(context.entry)  # before hours of download, not after
     if to != "raw":
-        refuse_unread_layout(context.entry)
+        refuse_unread_layout(context.entry)  # before hours of download, not after
     results: list[StageResult] = []
     with hold_lease(store, entry_id):
         store.sweep_scratch()

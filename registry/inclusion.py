@@ -68,6 +68,26 @@ def unknown_values(layer: str, values: Sequence[int], known: Iterable[int]) -> F
     )
 
 
+def missing_row(annotation: str) -> Fault:
+    return Fault(
+        criterion=Criterion.ANNOTATION,
+        code="annotation.no_row",
+        against=NEEDS_LABELS,
+        reason=f"annotation {annotation}: its table has no row of this case",
+    )
+
+
+def unknown_words(annotation: str, words: Sequence[str], known: Iterable[str]) -> Fault:
+    shown = ", ".join(words[:8])
+    return Fault(
+        criterion=Criterion.ANNOTATION,
+        code="annotation.unknown_values",
+        against=NEEDS_LABELS,
+        reason=f"annotation {annotation} has the words {shown}, which `values` does not name "
+        f"(it names {', '.join(known)})",
+    )
+
+
 def nothing_examined(layer: str) -> Fault:
     """None of the files or segments of the layer is there: absent or never drawn, nobody says."""
     return Fault(

@@ -18,13 +18,15 @@ from medshard.registry.templates import compile_filled, fill, match_template
 class CaseFiles:
     """One case as the layout sees it: which files, before any of them is opened.
 
-    images, meshes: name -> files. labels: layer -> one tuple of files per mask, class file or soft map. others: videos,
-    signals, tables, texts and annotations. A path that no file matches is an empty tuple.
+    fields: of the path that found it. images, meshes: name -> files. labels: layer -> one tuple of files per mask,
+    class file or soft map. others: videos, signals, tables, texts and annotations. A path that no file matches is an
+    empty tuple.
     """
 
     case: str
     patient: str
     group: int
+    fields: Mapping[str, str] = field(default_factory=dict)
     images: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     meshes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     labels: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
@@ -92,6 +94,7 @@ def _group_cases(group: CaseGroup, number: int, paths: Sequence[str]) -> Iterabl
             case=case,
             patient=fill(group.patient, fields) if isinstance(group.patient, str) else case,
             group=number,
+            fields=fields,
             images={name: finder.files(fill(spec.path, fields)) for name, spec in group.images.items()},
             meshes={name: finder.files(fill(spec.path, fields)) for name, spec in group.meshes.items()},
             labels={

@@ -12,6 +12,10 @@ Shape = tuple[int, int, int]
 VARIANCE_FLOOR = 1e-6
 
 
+CERTAIN = 50.0
+"""A logit whose softmax is 1 to every digit of float32, and whose negative is 0."""
+
+
 def tokens_of(image: Tensor, token_size: Shape) -> Tensor:
     """Cut windows `(b, 1, z, y, x)` into tokens `(b, tokens, voxels)`, both in C order of (z, y, x)."""
     batch = image.shape[0]
@@ -47,13 +51,17 @@ def segmentation_loss(logits: Tensor, label: Tensor, *, examined: Tensor, has_la
     class has no overlap of its own; such groups are weighted by their number of samples. The loss is zero when no
     sample is left.
 
-    logits: (b, 1 + classes, z, y, x) float32. label: (b, 1, z, y, x) int64, 0 for the background.
-    examined: (b, classes) bool. has_label: (b,) bool.
+    Voxels that nobody judged count as background that is predicted as such, which has no gradient and no part in the
+    Dice of a class.
+
+    logits: (b, 1 + classes, z, y, x) float32. label: (b, 1, z, y, x) int64, 0 for the background, below 0 where nobody
+    judged. examined: (b, classes) bool. has_label: (b,) bool.
     Returns a scalar that depends on `logits` also when it is zero, so that it can be differentiated.
     """
     dice_ce = DiceCELoss(include_background=False, to_onehot_y=True, softmax=True, batch=True)
     usable = has_label & examined.any(dim=1)
     total = logits.sum() * 0.0
+    logits, label = torch.where(label < 0, _background_like(logits), logits), label.clamp(min=0)
     if not usable.any():
         return total
     for looked_for in torch.unique(examined[usable], dim=0):
@@ -65,3 +73,10 @@ def segmentation_loss(logits: Tensor, label: Tensor, *, examined: Tensor, has_la
         loss = dice_ce(logits[members][:, channels], renumbered[label[members]])
         total = total + loss * len(members) / usable.sum()
     return total
+
+
+def _background_like(logits: Tensor) -> Tensor:
+    """(1, 1 + classes, 1, 1, 1): logits of a voxel that is background beyond doubt."""
+    certain = torch.full((1, logits.shape[1], 1, 1, 1), -CERTAIN, dtype=logits.dtype)
+    certain[:, 0] = CERTAIN
+    return certain

@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from medshard.converters.volume import spacing_of
@@ -25,6 +26,7 @@ def score_cases(
     """One row for each case and class, in the order of the cohort, and one picture per case in `overlays`.
 
     Scores are taken on the plan's grid, where prediction and label are compared voxel by voxel; distances are in mm.
+    Voxels that nobody judged are background in both.
     """
     network = load_segmentation_network(store, finetuned)
     dataset = windows(store, recipe, cohort, 1, foreground=0.0)
@@ -37,6 +39,7 @@ def score_cases(
             prediction = predict_case(
                 network, item["image"], patch_size=recipe.model.patch_size, overlap=recipe.evaluation.overlap
             )
+            prediction, truth = torch.where(truth < 0, 0, prediction), truth.clamp(min=0)
             scores = score_classes(
                 prediction,
                 truth,

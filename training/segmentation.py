@@ -121,7 +121,7 @@ def window_dice(network: SegmentationNetwork, batch: Batch) -> float:
     scores: list[float | None] = []
     with torch.inference_mode():
         for image, label, examined in zip(batch["image"], batch["label"], batch["examined"], strict=True):
-            prediction = network(image[None]).argmax(dim=1, keepdim=True)
+            prediction = torch.where(label < 0, 0, network(image[None]).argmax(dim=1, keepdim=True))
             for value in (1 + torch.nonzero(examined).flatten()).tolist():
                 if bool((label == value).any()):
                     scores.append(compute_dice(prediction == value, (label == value)[None]).item())

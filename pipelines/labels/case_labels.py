@@ -12,7 +12,8 @@ from functools import partial
 
 import numpy as np
 
-from medshard.converters.annotations.segments import SegmentedImage
+from medshard.converters.annotations.rows.reading import PlaceGrid, is_row_contours, outline_masks
+from medshard.converters.annotations.segments import OutlineSet, SegmentedImage
 from medshard.converters.formats.format import Request
 from medshard.converters.grid_verdict import Grid, PlacedLabel
 from medshard.converters.label_values import (
@@ -44,6 +45,7 @@ from medshard.pipelines.labels.placing import (
 from medshard.pipelines.labels.reading import read_label
 from medshard.pipelines.labels.soft import soft_label
 from medshard.pipelines.stages.case_payload import CasePayload
+from medshard.pipelines.stages.row_files import rows_of
 from medshard.registry.schema import LabelSpec
 from medshard.registry.schema.annotations import Contours
 
@@ -99,9 +101,7 @@ def _outlined_label(task: LabelTask) -> CaseLabel:
     files = task.payload.case.others.get(f"annotation {task.source}", ())
     if not files or not isinstance(annotation, Contours):
         raise missing_label(task)
-    found = read_annotation(
-        task.payload.locate(files), where=task.where, request=Request(grid=first_grid(task), spool=task.spool)
-    )
+    found = _outlines(task, annotation, files)
     if isinstance(found, Image):
         raise CaseError(
             "annotation.not_outlines",
@@ -141,6 +141,19 @@ def _outlined_label(task: LabelTask) -> CaseLabel:
         warnings=(*named.warnings, *_no_region(absent)),
     )
     return _judged(task, values, layer, None, name=task.source)
+
+
+def _outlines(task: LabelTask, annotation: Contours, files: tuple[str, ...]) -> Image | SegmentedImage | OutlineSet:
+    """What the file of an annotation of outlines holds; of a table that serves many cases, the rows of this one."""
+    if is_row_contours(annotation):
+        given = rows_of(task.payload, task.source, annotation, task.where)
+        if given.error is not None:
+            raise given.error
+        name, image = next(iter(task.images.items()))
+        grid = PlaceGrid(shape=image.shape, affine=image.affine if image.trusted_geometry else None, name=name)
+        return outline_masks(annotation, [dict(row) for row in given.rows], where=task.where, grid=grid)
+    located = task.payload.locate(files)
+    return read_annotation(located, where=task.where, request=Request(grid=first_grid(task), spool=task.spool))
 
 
 def _mask_label(task: LabelTask, spec: LabelSpec, parts: list[LabelPart]) -> CaseLabel:

@@ -25,11 +25,14 @@ class LabelPart:
 
 
 def label_sources(payload: CasePayload) -> dict[str, tuple[tuple[str, ...], ...]]:
-    """Name of a label of the layout -> its groups of files: the label layers, and annotations that are outlines."""
+    """Name of a label of the layout -> its groups of files: the label layers, and annotations that are outlines.
+
+    Those of a whole slide are not drawn: they stay polygons, which are no label layer.
+    """
     outlines = {
         name: (payload.case.others.get(f"annotation {name}", ()),)
         for name, annotation in payload.group.annotations.items()
-        if annotation.kind == CONTOURS
+        if annotation.kind == CONTOURS and annotation.unread is None and not payload.slides
     }
     return {**payload.case.labels, **outlines}
 
@@ -47,7 +50,7 @@ def label_parts(payload: CasePayload, source: str) -> tuple[LabelPart, ...]:
     spec = payload.group.labels[source]
     groups = payload.case.labels[source]
     values: list[int | None] = list(spec.classes) if spec.per_class else [None]
-    fields = _fields_of_case(payload)
+    fields = payload.case.fields
     parts = [part for value, files in zip(values, groups, strict=True) for part in _split(spec, value, files, fields)]
     order = {value: number for number, value in enumerate(values)}
     return tuple(
@@ -55,15 +58,6 @@ def label_parts(payload: CasePayload, source: str) -> tuple[LabelPart, ...]:
             parts, key=lambda part: (natural_key(part.rater), order[part.value], natural_key(part.instance), part.files)
         )
     )
-
-
-def _fields_of_case(payload: CasePayload) -> dict[str, str]:
-    """The fields that found the case, read off the path of its first image once more."""
-    group, case = payload.group, payload.case
-    first = next(iter(group.contents))
-    files = case.images.get(first) or case.meshes.get(first) or case.others.get(first) or ()
-    fields = match_template(group.anchor, files[0], tuple(sorted(group.where.items()))) if files else None
-    return fields or {}
 
 
 def _split(spec: LabelSpec, value: int | None, files: tuple[str, ...], fields: Mapping[str, str]) -> list[LabelPart]:

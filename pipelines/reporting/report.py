@@ -42,7 +42,7 @@ SHEET_BYTES = 400_000
 BY = "\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}"
 PACKAGES = (
     *("medshard", "numpy", "scipy", "zarr", "numcodecs", "pyarrow", "SimpleITK", "nibabel", "pydicom", "pillow"),
-    *("trimesh", "dagster", "great-expectations", "torch", "monai"),
+    *("dagster", "great-expectations", "torch", "monai"),
 )
 
 

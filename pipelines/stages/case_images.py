@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from medshard.converters.formats.format import Header, Request
-from medshard.converters.reading import read_header, read_image, read_mesh
+from medshard.converters.reading import read_header, read_image
 from medshard.converters.spooling import IN_MEMORY, Spool
-from medshard.converters.volume import Image, Mesh
+from medshard.converters.volume import Image
 from medshard.errors import CaseError
 from medshard.pipelines.stages.case_payload import CasePayload
 from medshard.registry.schema import ImageSpec
@@ -17,7 +17,7 @@ UNSTATED = "arbitrary"
 
 
 def present_images(payload: CasePayload) -> tuple[str, ...]:
-    """The images of the case that have files; those that lack them have to be optional.
+    """The images of the case that have files and are no whole slides; those that lack them have to be optional.
 
     Raises CaseError[image.missing].
     """
@@ -30,7 +30,7 @@ def present_images(payload: CasePayload) -> tuple[str, ...]:
                 details={"looked for": spec.path},
                 action="Complete the source, or list the case under `known_defects`.",
             )
-    return tuple(name for name, files in payload.case.images.items() if files)
+    return tuple(name for name, files in payload.case.images.items() if files and name not in payload.slides)
 
 
 def read_case_header(payload: CasePayload, name: str) -> Header:
@@ -42,11 +42,12 @@ def read_case_header(payload: CasePayload, name: str) -> Header:
 def read_case_image(payload: CasePayload, name: str, spool: Spool = IN_MEMORY) -> Image:
     """One image as it lies in the source, with the meaning that the catalog adds.
 
-    Raises CaseError as `read_image` does, and [image.channels | image.unit].
+    Raises CaseError as `read_image` does, and [image.channels | image.unit | image.scale].
     """
     spec = payload.group.images[name]
     files = payload.locate(payload.case.images[name])
     image = read_image(files, where=payload.where, request=replace(_request(spec), spool=spool))
+    image = _with_scale(spec, image, where=f"{payload.where} image {name}")
     modality = spec.modality or payload.group.modality
     unit = _unit(spec, image, modality, where=f"{payload.where} image {name}")
     image = replace(
@@ -58,14 +59,23 @@ def read_case_image(payload: CasePayload, name: str, spool: Spool = IN_MEMORY) -
     return _with_channels(image, spec.channels, where=f"{payload.where} image {name}") if spec.channels else image
 
 
-def read_case_mesh(payload: CasePayload, name: str) -> Mesh:
-    """One surface; the unit of its vertices is the catalog's word where the format has none."""
-    mesh = read_mesh(payload.locate(payload.case.meshes[name]), where=payload.where)
-    return replace(mesh, unit=payload.group.meshes[name].unit or mesh.unit)
-
-
 def _request(spec: ImageSpec) -> Request:
     return Request(key=spec.key, select=spec.select)
+
+
+def _with_scale(spec: ImageSpec, image: Image, *, where: str) -> Image:
+    """The catalog's scale, for formats that have none of their own."""
+    if spec.slope is None and spec.intercept is None:
+        return image
+    if not image.rescale.is_identity:
+        raise CaseError(
+            "image.scale",
+            where=where,
+            problem="the catalog gives the stored numbers a scale, and the source has its own",
+            action="Leave `slope` and `intercept` out of the catalog entry.",
+        )
+    slope, intercept = (1.0 if spec.slope is None else spec.slope), spec.intercept or 0.0
+    return replace(image, rescale=replace(image.rescale, slope=(slope,), intercept=(intercept,)))
 
 
 def _unit(spec: ImageSpec, image: Image, modality: Modality, *, where: str) -> str:

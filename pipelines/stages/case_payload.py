@@ -2,22 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from medshard.converters.sources import SourceFile
+from medshard.errors import CaseError
 from medshard.registry.layout import CaseFiles
 from medshard.registry.schema import CaseGroup, Entry
+
+Row = Mapping[str, Any]
+"""One row of a table, column -> value."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaseRows:
+    """Rows of one case in a table that serves many. error: why the table, or the part of it, cannot be read."""
+
+    rows: Sequence[Row] = ()
+    error: CaseError | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class CasePayload:
-    """One case of an entry. files: path in the raw tree -> place on disk."""
+    """One case of an entry.
+
+    files: path in the raw tree -> place on disk. sources: the same paths -> digest and size.
+    rows: annotation -> the rows of this case in a file that serves many cases. slides: the images that are whole
+    slides, as soon as somebody has looked.
+    """
 
     entry: Entry
     group: CaseGroup
     case: CaseFiles
     files: Mapping[str, Path]
+    sources: Mapping[str, SourceFile] = field(default_factory=dict)
+    rows: Mapping[str, CaseRows] = field(default_factory=dict)
+    slides: tuple[str, ...] = ()
 
     @property
     def where(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,29 +15,36 @@ from medshard.converters.spooling import IN_MEMORY, Spool, release_pages
 from medshard.converters.volume import Volume
 from medshard.pipelines.labels.case_labels import label_readers, layer_files
 from medshard.pipelines.labels.parts import label_sources
-from medshard.pipelines.stages.case_images import present_images, read_case_image, read_case_mesh
+from medshard.pipelines.stages.case_annotations import Places, read_case_annotations
+from medshard.pipelines.stages.case_contents import content_decoders, read_contents, with_slides
+from medshard.pipelines.stages.case_images import present_images, read_case_image
+from medshard.pipelines.stages.case_meshes import present_meshes, read_case_mesh, voxelised_layers
 from medshard.pipelines.stages.case_payload import CasePayload
 
 # Larger images are not compared with their masks: voxels along the rim lie all over the file of a spooled one.
 MOST_VOXELS_LOOKED_AT = 64_000_000
 
 
-def read_case(payload: CasePayload, *, layers: Collection[str], spool: Spool = IN_MEMORY) -> Volume:
-    """The whole case; labels on their image's grid. `layers` are the names of those to be kept."""
+def read_case(
+    payload: CasePayload, *, layers: Collection[str], annotations: Collection[str] = (), spool: Spool = IN_MEMORY
+) -> Volume:
+    """The whole case; labels on their image's grid. `layers` and `annotations` are the names of those to be kept."""
+    payload = with_slides(payload)
     images = {name: read_case_image(payload, name, spool) for name in present_images(payload)}
+    contents = read_contents(payload)
+    places = Places(images=images, slides=contents.slides, videos=contents.videos)
     labels = {
         name: read().layer
         for source in _sources_of(payload, layers)
         for name, read in label_readers(payload, source, images=images, spool=spool).items()
         if name in layers
     }
-    volume = Volume(
-        entry=payload.entry.id,
-        case=payload.case.case,
-        patient=payload.case.patient,
+    volume = replace(
+        contents,
         images=images,
-        labels=labels,
-        meshes={name: read_case_mesh(payload, name) for name in payload.case.meshes},
+        labels={**labels, **voxelised_layers(payload, images)},
+        meshes={name: read_case_mesh(payload, name, annotations=annotations) for name in present_meshes(payload)},
+        annotations=read_case_annotations(payload, places, annotations),
     )
     return canonical_volume(volume)
 
@@ -66,8 +74,9 @@ def _sources_of(payload: CasePayload, layers: Collection[str]) -> list[str]:
 def decoders(payload: CasePayload, *, layers: Collection[str]) -> dict[str, str]:
     """Library -> version, of everything that decodes the images, the meshes and these label layers of a case."""
     case = payload.case
-    found: dict[str, str] = {}
-    for paths in (*case.images.values(), *case.meshes.values()):
+    found: dict[str, str] = content_decoders(payload)
+    images = [paths for name, paths in case.images.items() if name not in payload.slides]
+    for paths in (*images, *case.meshes.values()):
         if paths:
             found |= identify(payload.locate(paths), payload.where).decoders()
     files = [item for source in label_sources(payload) for item in layer_files(payload, source).items()]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from medshard.converters.canonical import read_volume
@@ -14,9 +15,10 @@ from medshard.converters.samples import Sample, make_sample
 from medshard.converters.shard_index import index_rows, write_index
 from medshard.converters.shard_writer import encode_sample
 from medshard.converters.shard_zip import pack_shard, plan_packing
+from medshard.converters.spooling import Spool
 from medshard.errors import CatalogError, MedshardError
 from medshard.pipelines.stages.fingerprint import build_fingerprint
-from medshard.pipelines.stages.layout_support import refuse_unsharded_layout
+from medshard.pipelines.stages.raw import raw_files
 from medshard.pipelines.stages.stage import (
     CODE_VERSIONS,
     CaseJob,
@@ -28,7 +30,7 @@ from medshard.pipelines.stages.stage import (
 )
 from medshard.registry.schema import Entry
 from medshard.registry.store.digests import canonical_json
-from medshard.registry.store.manifests import read_manifest, require_head
+from medshard.registry.store.manifests import Manifest, read_manifest, require_head
 from medshard.registry.store.objects import ObjectRef, Store
 from medshard.registry.store.records import CaseRecord, record_key
 
@@ -38,9 +40,12 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class SamplePayload:
+    """files: path in the raw tree -> place on disk, of the slides and videos that are decoded now."""
+
     store: Store
     volume: ObjectRef
     plan: Plan
+    files: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +63,6 @@ def build_shards(context: Context, plan_name: str = "default", fingerprint: Stag
     Raises CatalogError[plan.unknown].
     """
     require_plan(context.entry, plan_name)
-    refuse_unsharded_layout(context.entry)
     fingerprint = fingerprint or build_fingerprint(context)
     started = time.monotonic()
     if not fingerprint.manifest.good:
@@ -66,10 +70,11 @@ def build_shards(context: Context, plan_name: str = "default", fingerprint: Stag
     plan_ref = fingerprint.head.attachments[f"plan-{plan_name}"]
     plan = read_plan(context.store, plan_ref)
     volumes = read_manifest(context.store, require_head(context.store, context.entry.id, "volumes").manifest)
+    sources = _kept_sources(context, volumes)
     fingerprinted = {record.case for record in fingerprint.manifest.good}
     packed = _packed_before(context, plan_name)
     held = {key for shard in packed for key in shard.keys}
-    jobs = [_job(context, volume, plan) for volume in volumes.good if volume.case in fingerprinted]
+    jobs = [_job(context, volume, plan, sources) for volume in volumes.good if volume.case in fingerprinted]
     records, done = run_jobs(
         context,
         STAGE,
@@ -124,8 +129,9 @@ def _nothing_left(context: Context, records: Sequence[CaseRecord]) -> MedshardEr
 def resample_case(job: CaseJob[SamplePayload]) -> CaseRecord:
     """Volume -> sample -> encoded piece, which waits in the store until it is packed; runs in a worker."""
     payload = job.payload
-    sample = make_sample(read_volume(payload.store.path(payload.volume)), payload.plan)
+    volume = read_volume(payload.store.path(payload.volume))
     with payload.store.scratch() as scratch:
+        sample = make_sample(volume, payload.plan, files=payload.files, spool=Spool(folder=scratch))
         encode_sample(sample, payload.plan, scratch / "piece")
         piece = payload.store.publish_tree(scratch / "piece", ".piece")
     return replace(
@@ -149,7 +155,15 @@ def _sample_facts(sample: Sample) -> dict[str, Any]:
     }
 
 
-def _job(context: Context, volume: CaseRecord, plan: Plan) -> CaseJob[SamplePayload]:
+def _kept_sources(context: Context, volumes: Manifest) -> dict[str, Path]:
+    """Where the files of slides and videos lie: path in the raw tree -> place on disk."""
+    if not any(volume.facts.get("kept") for volume in volumes.good):
+        return {}
+    raw = read_manifest(context.store, require_head(context.store, context.entry.id, "raw").manifest)
+    return {path: file.location for path, file in raw_files(context.store, raw).items()}
+
+
+def _job(context: Context, volume: CaseRecord, plan: Plan, kept: Mapping[str, Path]) -> CaseJob[SamplePayload]:
     if volume.output is None:
         raise ValueError(volume.case)
     key = record_key(
@@ -175,7 +189,12 @@ def _job(context: Context, volume: CaseRecord, plan: Plan) -> CaseJob[SamplePayl
     )
     return CaseJob(
         record=record,
-        payload=SamplePayload(store=context.store, volume=volume.output, plan=plan),
+        payload=SamplePayload(
+            store=context.store,
+            volume=volume.output,
+            plan=plan,
+            files={path: kept[path] for path in volume.facts.get("kept", ()) if path in kept},
+        ),
         bytes_needed=_bytes_needed(volume, plan),
     )
 

@@ -11,12 +11,16 @@ from typing import Any
 import numpy as np
 
 from medshard.converters.canonical import write_volume
+from medshard.converters.fingerprint import content_facts
 from medshard.converters.spooling import Spool
+from medshard.converters.volume import Volume
 from medshard.errors import StoreError
-from medshard.pipelines.stages.case_payload import CasePayload
+from medshard.pipelines.stages.case_contents import source_files
+from medshard.pipelines.stages.case_payload import CasePayload, CaseRows
 from medshard.pipelines.stages.case_volume import content_warnings, decoders, read_case
 from medshard.pipelines.stages.cases import build_cases
 from medshard.pipelines.stages.raw import RawFile, raw_files
+from medshard.pipelines.stages.shared_rows import shared_rows, with_tabled_facts
 from medshard.pipelines.stages.stage import (
     CODE_VERSIONS,
     CaseJob,
@@ -42,6 +46,7 @@ class ConvertPayload:
     store: Store
     case: CasePayload
     layers: tuple[str, ...]
+    annotations: tuple[str, ...]
 
 
 def build_volumes(context: Context, cases: StageResult | None = None) -> StageResult:
@@ -50,10 +55,13 @@ def build_volumes(context: Context, cases: StageResult | None = None) -> StageRe
     started = time.monotonic()
     raw = read_manifest(context.store, require_head(context.store, context.entry.id, "raw").manifest)
     files = raw_files(context.store, raw)
-    found = {case.case: case for case in discover(context.entry, list(files)).cases}
+    located = {path: file.location for path, file in files.items()}
+    tabled = with_tabled_facts(context.entry, discover(context.entry, list(files)).cases, located)
+    found = {case.case: case for case in tabled.cases}
+    rows = shared_rows(context.entry, tabled.cases, located)
     fit = [record for record in cases.manifest.good if any(record.fit_for(purpose.value) for purpose in Purpose)]
     _refuse_other_files(context, fit, found, files)
-    jobs = [_job(context, record, found[record.case], files) for record in fit]
+    jobs = [_job(context, record, found[record.case], files, rows.get(record.case, {})) for record in fit]
     records, done = run_jobs(context, STAGE, jobs, convert_case)
     return publish_stage(context, STAGE, records, started=started, done=done)
 
@@ -82,7 +90,8 @@ def convert_case(job: CaseJob[ConvertPayload]) -> CaseRecord:
     """Read one case, bring it to canonical orientation, write its Zarr; runs in a worker."""
     payload = job.payload
     with payload.store.scratch() as scratch:
-        volume = read_case(payload.case, layers=payload.layers, spool=Spool(folder=scratch))
+        spool = Spool(folder=scratch)
+        volume = read_case(payload.case, layers=payload.layers, annotations=payload.annotations, spool=spool)
         warnings = content_warnings(volume)
         folder = scratch / "volume"
         write_volume(volume, folder, pyramid_levels=payload.case.entry.pyramid_levels, threads=THREADS)
@@ -103,6 +112,8 @@ def convert_case(job: CaseJob[ConvertPayload]) -> CaseRecord:
         "meshes": {
             name: {"vertices": len(mesh.vertices), "faces": len(mesh.faces)} for name, mesh in volume.meshes.items()
         },
+        **content_facts(volume),
+        **_kept_sources(volume),
         "bytes_in_memory": sum(image.array.nbytes for image in volume.images.values()),
     }
     return replace(
@@ -114,14 +125,27 @@ def convert_case(job: CaseJob[ConvertPayload]) -> CaseRecord:
     )
 
 
+def _kept_sources(volume: Volume) -> dict[str, Any]:
+    """Paths in the raw tree of what is decoded when it is sharded."""
+    slides = {file.path for slide in volume.slides.values() for file in slide.files}
+    videos = {file.path for video in volume.videos.values() for file in video.files}
+    return {"kept": sorted(slides | videos)} if slides or videos else {}
+
+
 def _job(
-    context: Context, case: CaseRecord, files_of_case: CaseFiles, files: dict[str, RawFile]
+    context: Context,
+    case: CaseRecord,
+    files_of_case: CaseFiles,
+    files: dict[str, RawFile],
+    rows: Mapping[str, CaseRows],
 ) -> CaseJob[ConvertPayload]:
     group = context.entry.cases[files_of_case.group]
     layers = tuple(layer for layer, facts in case.facts["labels"].items() if facts["usable"])
+    annotations = tuple(name for name, facts in case.facts.get("annotations", {}).items() if facts["usable"])
     parameters = {
         "group": group.model_dump(mode="json", exclude_defaults=True),
         "layers": layers,
+        "annotations": annotations,
         "pyramid_levels": context.entry.pyramid_levels,
         "repair": [
             defect.model_dump(mode="json") for defect in context.entry.known_defects if defect.concerns(case.case)
@@ -149,11 +173,14 @@ def _job(
     payload = ConvertPayload(
         store=context.store,
         layers=layers,
+        annotations=annotations,
         case=CasePayload(
             entry=context.entry,
             group=group,
             case=files_of_case,
             files={path: files[path].location for path in files_of_case.files},
+            sources=source_files({path: files[path] for path in files_of_case.files}),
+            rows=rows,
         ),
     )
     return CaseJob(record=record, payload=payload, bytes_needed=_bytes_needed(case))

@@ -26,6 +26,7 @@ class ImageSpec(Model):
     channels: what the last axis of a 4-D image holds, such as MR sequences; the channels of a signal, where its file
     does not name them. key: the array inside a npz, mat or h5 file. select: DICOM attribute -> pattern with stars that
     the wanted series has, where a folder holds several. optional: cases without it are complete.
+    slope, intercept: what stored numbers mean where the file has no place for it: value = slope * stored + intercept.
     rate_hz: samples (of a signal) or frames (of a folder of pictures) per second, where the file does not say.
     dtypes: column of a table -> what it holds, where the text does not show it.
     space: of a mesh, the frame that its vertices are in: `ras` or `lps` of the case's images, or the scanner's `own`.
@@ -40,6 +41,8 @@ class ImageSpec(Model):
     key: str | None = None
     select: dict[str, str] = {}
     optional: bool = False
+    slope: Annotated[float, Field(gt=0)] | None = None
+    intercept: float | None = None
     rate_hz: Annotated[float, Field(gt=0)] | None = None
     dtypes: dict[str, ColumnType] = {}
     space: Literal["ras", "lps", "own"] = "own"

@@ -50,7 +50,11 @@ class Inclusion(Model):
 
 
 class PlanDeclaration(Model):
-    """What an entry says about a plan; the rest follows from the fingerprint. Axis order is (z, y, x)."""
+    """What an entry says about a plan; the rest follows from the fingerprint. Axis order is (z, y, x).
+
+    tile_size, microns_per_pixel, least_tissue: of the tiles of slides. frames_hz: frames of a video to take from each
+    second, or `all` of them; most_frames: of one video.
+    """
 
     channels: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None
     spacing_mm: Literal["median", "native"] | tuple[PositiveFloat, PositiveFloat, PositiveFloat] = "median"
@@ -59,6 +63,11 @@ class PlanDeclaration(Model):
     patch_size: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
     inner_chunk: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
     shard_mib: Annotated[int, Field(ge=1)] = 512
+    tile_size: PositiveInt | None = None
+    microns_per_pixel: PositiveFloat | None = None
+    least_tissue: Fraction | None = None
+    frames_hz: PositiveFloat | Literal["all"] | None = None
+    most_frames: PositiveInt | None = None
 
     def stated(self) -> dict[str, Any]:
         """Only what the entry says; what it leaves out follows from the fingerprint."""

@@ -339,6 +339,6 @@ def test_a_folder_with_files_in_it_is_not_written_over(folder):
 def test_a_newer_format_is_refused(tmp_path):
     write_volume(volume(labels={}, meshes={}), tmp_path / "case.zarr")
     path = tmp_path / "case.zarr" / "zarr.json"
-    path.write_text(path.read_text().replace('"format_version":2', '"format_version":3'))
+    path.write_text(path.read_text().replace('"format_version":3', '"format_version":4'))
     with pytest.raises(StoreError, match=r"store\.format_version"):
         read_volume(tmp_path / "case.zarr")

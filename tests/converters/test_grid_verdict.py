@@ -12,13 +12,13 @@ from made_grid_faults import MadeGrid, clinical_grid, turned_by, with_steps
 
 from medshard.converters.geometry import (
     ALL_ORIENTATIONS,
-    Orientation,
     canonical_volume,
     pixel_grid_affine,
     reorient,
     reorient_affine,
 )
 from medshard.converters.grid_verdict import PlacedLabel, compare_grids, match_label_to_image
+from medshard.converters.orientation import Orientation
 from medshard.converters.volume import Affine, Image, LabelLayer, Volume
 from medshard.errors import CaseError
 

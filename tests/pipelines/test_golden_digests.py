@@ -16,11 +16,11 @@ from medshard.registry.store.digests import sha256_json
 
 GOLDEN: dict[tuple[str, str], str] = {
     ("raw", "2"): "44dc503f8078ee4481bc554c8f28eab06e5d598a2812188b4f4b8e006206f96a",
-    ("cases", "2"): "d72a6eb9071a6a874f7c33acea65bf1591e7f8aa5ff9db71cc774ef8b9cbbed2",
-    ("volumes", "2"): "76dc5a552c2d33e553b2e255d4cb64367044aa7345cf65861666b1ed1d9a8499",
+    ("cases", "3"): "8491adaaa71025e0561dba501f97f9b030cc6d83a6dea3b880691864c03f944e",
+    ("volumes", "3"): "f78eb6eb07391bd45b8420e27dc1c7232b410d8b407958c5ae230cb51b999a4f",
     ("fingerprint", "1"): "377ea701258f0d19d8d8080aeda5ccf839fac7500c13c08b4d504915cd4ba820",
-    ("shards", "1"): "33b2bbd43c431c8ee43381aba686ee39b719a63a98acc481fb5164febd64b1da",
-    ("shard file", "1"): "dd8295cc4add02fb5184fa44bacc9cec337ff3b7c7deaef5abd20c20c513c65e",
+    ("shards", "2"): "c44c521476f6d08731aa6bc0e4a39623f7732bf05b1d9d7f3c12e15367acf851",
+    ("shard file", "2"): "197193fa9cf939ca84ae21888e83ff38a28072f8d61ba8d904b1c67ae2f48d30",
 }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import made_dicom
 import nibabel as nib
@@ -11,16 +10,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pydicom
 import pytest
-import yaml
+from made_builds import built, catalog_of, faults, volume_of
 from made_segments import SHAPE as SERIES_SHAPE
 from made_segments import ct_series, write_seg
 
-from medshard.converters.canonical import read_volume
-from medshard.converters.volume import Volume
-from medshard.errors import CatalogError
+from medshard.loaders.shard_reader import SampleIndex
 from medshard.pipelines.build import build
-from medshard.pipelines.stages.stage import StageResult
-from medshard.registry import Catalog
 from medshard.registry.identifiers import read_identifiers
 from medshard.registry.store import Store
 
@@ -29,55 +24,11 @@ NIFTI_AFFINE = np.diag([0.8, 0.6, 2.5, 1.0])
 SHAPE = (7, 20, 24)
 
 
-def catalog_of(folder: Path, group: dict[str, Any], **fields: Any) -> Catalog:
-    entry = {
-        "id": "made-entry",
-        "title": "Made",
-        "description": "Made for a test.",
-        "version": "1",
-        "groups": ["abdomen"],
-        "modalities": ["CT", "MR", "PT"],
-        "tasks": ["segmentation"] if group.keys() & {"labels", "annotations"} else ["generation"],
-        "dimensions": [3],
-        "licence": {"id": "CC0-1.0"},
-        "access": {"kind": "open"},
-        "maturity": "described",
-        "acquisition": [{"kind": "folder", "path": str(folder)}],
-        "cases": [{"modality": "CT", **group}],
-        **fields,
-    }
-    file = folder.with_name("catalog.yaml")
-    file.write_text(yaml.safe_dump({"format_version": 1, "entries": [entry]}, sort_keys=False), encoding="utf8")
-    catalog = Catalog.load([file])
-    assert catalog.problems == ()
-    return catalog
-
-
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     folder = tmp_path / "source"
     folder.mkdir()
     return folder
-
-
-def built(source: Path, group: dict[str, Any], store: Store, **fields: Any) -> dict[str, StageResult]:
-    results = build(store, "made-entry", to="volumes", catalog=catalog_of(source, group, **fields))
-    return {result.stage: result for result in results}
-
-
-def volume_of(results: dict[str, StageResult], store: Store, case: str) -> Volume:
-    record = results["volumes"].manifest.record(case)
-    assert record is not None
-    assert record.error is None, record.error
-    assert record.output is not None
-    return read_volume(store.path(record.output))
-
-
-def faults(results: dict[str, StageResult], case: str) -> list[str]:
-    record = results["cases"].manifest.record(case)
-    assert record is not None
-    assert record.error is None, record.error
-    return [fault["code"] for fault in record.facts["faults"]]
 
 
 def save_nifti(path: Path, voxels: np.ndarray, affine: np.ndarray = NIFTI_AFFINE) -> None:
@@ -283,7 +234,7 @@ def test_an_entry_that_asks_for_suv_excludes_what_has_none(source: Path, store: 
     assert record.error["code"] == "image.unit"
 
 
-def test_what_nobody_judged_is_kept_in_volumes_and_refused_by_shards(source: Path, store: Store) -> None:
+def test_what_nobody_judged_is_kept_in_volumes_and_in_shards(source: Path, store: Store) -> None:
     save_nifti(source / "p1_ct.nii.gz", np.zeros(SHAPE, np.int16))
     mask = np.zeros(SHAPE, np.uint8)
     mask[1:3, 2:4, 2:4] = 1
@@ -298,8 +249,11 @@ def test_what_nobody_judged_is_kept_in_volumes_and_refused_by_shards(source: Pat
     assert layer.ignore == (255,)
     assert int((layer.array == 255).sum()) == SHAPE[1] * SHAPE[2]
     assert faults(results, "p1") == []
-    with pytest.raises(CatalogError, match="layout.unsharded"):
-        build(store, "made-entry", catalog=catalog_of(source, group))
+    build(store, "made-entry", catalog=catalog_of(source, group))
+    index = SampleIndex.open(store, "made-entry")
+    row = index.row(0)
+    assert row.labels["lesion"].ignore == (255,)
+    assert int((index.read_array(row, "labels/lesion") == 255).sum()) == SHAPE[1] * SHAPE[2]
 
 
 def test_a_pyramid_where_the_entry_asks_for_one(source: Path, store: Store) -> None:

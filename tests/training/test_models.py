@@ -11,7 +11,7 @@ from medshard.training.models import (
     transfer_encoder,
     upsampling_steps,
 )
-from medshard.training.objectives import tokens_of
+from medshard.training.objectives import segmentation_loss, tokens_of
 from medshard.training.recipe import ModelSection, Recipe, load_recipes
 
 
@@ -81,3 +81,20 @@ def test_an_encoder_of_another_size_is_refused_by_the_name_of_the_tensor(recipe:
     with pytest.raises(StoreError, match="patch_embedding") as raised:
         transfer_encoder(pretrained, SegmentationNetwork(recipe.model, classes=1))
     assert raised.value.code == "checkpoint.other_model"
+
+
+def test_voxels_that_nobody_judged_teach_nothing() -> None:
+    """No gradient from them, and the same loss whatever the network says there."""
+    generator = torch.Generator().manual_seed(3)
+    logits = torch.randn((1, 3, 4, 8, 8), generator=generator, requires_grad=True)
+    label = torch.randint(0, 3, (1, 1, 4, 8, 8), generator=generator)
+    label[..., :4] = -100
+    arguments = {"examined": torch.tensor([[True, True]]), "has_label": torch.tensor([True])}
+    loss = segmentation_loss(logits, label, **arguments)
+    loss.backward()
+    assert logits.grad is not None
+    assert logits.grad[..., :4].abs().max() == 0
+    assert logits.grad[..., 4:].abs().max() > 0
+    elsewhere = logits.detach().clone()
+    elsewhere[..., :4] = 9.0
+    torch.testing.assert_close(segmentation_loss(elsewhere, label, **arguments), loss.detach())
