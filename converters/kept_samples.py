@@ -79,17 +79,21 @@ def _pixel_size(slide: Slide, rule: TileRule) -> float | None:
 def video_stack(
     video: Video, rule: FrameRule, files: Mapping[str, Path], *, where: str, spool: Spool = IN_MEMORY
 ) -> Stack:
-    """The frames of a video that the rule takes, in order. Raises CaseError as `read_frames` does."""
+    """The frames of a video that the rule takes, in order; all, evenly thinned to `most`, where it has no times.
+
+    Raises CaseError as `read_frames` does.
+    """
     from medshard.converters.videos.reading import frame_numbers, read_frames  # noqa: PLC0415 - heavy, seldom needed
 
-    numbers = frame_numbers(video, rate_hz=rule.rate_hz, most=rule.most)
+    timed = bool(np.isfinite(video.time_s).all())
+    numbers = frame_numbers(video, rate_hz=rule.rate_hz if timed else None, most=rule.most)
     c, y, x = video.shape
     array = spool.empty((c, len(numbers), y, x), np.dtype(video.dtype))
     places = located(video.files, files, where)
     for start in range(0, len(numbers), FRAMES_AT_ONCE):
         some = numbers[start : start + FRAMES_AT_ONCE]
         array[:, start : start + len(some)] = np.moveaxis(read_frames(places, video, some, where=where), 0, 1)
-    times = [float(video.time_s[number]) for number in numbers]
+    times = [float(video.time_s[number]) if timed else None for number in numbers]
     table = pa.table({"frame": numbers, "time_s": times}, schema=FRAME_COLUMNS)
     return Stack(array=array, affine=np.eye(4)[:, [2, 1, 0, 3]], places=table)
 

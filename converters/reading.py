@@ -108,6 +108,22 @@ def read_image(files: Files, *, where: str, request: Request = ANY) -> Image:
     return image
 
 
+def read_opacity(files: Files, *, where: str, request: Request = ANY) -> Image:
+    """The opacity of a picture, for masks that are drawn in it alone. Errors as in `read_image`, [read.no_alpha]."""
+    found = identify(files, where)
+    with errors_of_case(files, found.name, where):
+        opacity = raster.read_alpha(files, request) if found is raster.FORMAT else None
+    if opacity is None:
+        raise CaseError(
+            "read.no_alpha",
+            where=where,
+            problem="the entry says that the mask is drawn in the opacity of a picture, and the file has none",
+            details={"file": files[0].name, "format": found.name},
+            action="Correct `drawn_in` in the entry's layout.",
+        )
+    return opacity
+
+
 def read_all_dicom(files: Files, *, where: str, request: Request = ANY) -> dicom.AllImages:
     """Every image of a folder of DICOM files that the request selects, one at a time; a bad one is a CaseError among
     the others. Raises CaseError[dicom.no_series | read.unsupported | read.no_files | read.truncated (an empty file)].
@@ -148,9 +164,12 @@ def read_annotation(files: Files, *, where: str, request: Request = ANY) -> Imag
 
 
 def annotation_decoders(files: Files, where: str) -> dict[str, str]:
-    """Library -> version, of everything that decodes an annotation."""
+    """Library -> version, of everything that decodes an annotation; of a picture for each slice, what decodes those."""
     named = next((candidate for candidate in ANNOTATION_FORMATS if candidate.sniff(files)), None)
-    return named.decoders() if named else identify(files, where).decoders()
+    if named is not None:
+        return named.decoders()
+    pictures = len(files) > 1 and all(raster.FORMAT.sniff([path]) for path in files)
+    return identify(files[:1] if pictures else files, where).decoders()
 
 
 def read_mesh(files: Files, *, where: str) -> Mesh:

@@ -57,6 +57,10 @@ def bad_label(layer: str, code: str, reason: str) -> Fault:
     )
 
 
+def bad_annotation(name: str, code: str, reason: str) -> Fault:
+    return Fault(criterion=Criterion.USABILITY, code=code, against=NEEDS_LABELS, reason=f"annotation {name}: {reason}")
+
+
 def unknown_values(layer: str, values: Sequence[int], known: Iterable[int]) -> Fault:
     shown = ", ".join(str(value) for value in values[:8])
     return Fault(

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from medshard.converters.array_types import Affine, Array
+from medshard.converters.formats.faults import bad_file
 from medshard.converters.formats.format import (
     ANY,
     Files,
@@ -108,7 +109,22 @@ def decoders() -> dict[str, str]:
 def _stated(path: Path, request: Request) -> Picture:
     start = first_bytes(path, START)
     stated = next(stated for known, stated in MODULES if known(start))
-    return stated(path, request.page)
+    return stated(path, _page(path, request))
+
+
+def _page(path: Path, request: Request) -> int | None:
+    """The page that is meant: pictures have no names in their file, so a key is the number of one."""
+    if request.page is not None or request.key is None:
+        return request.page
+    if not (request.key.isascii() and request.key.isdecimal()):
+        raise bad_file(
+            "read.no_such_page",
+            path,
+            "the file has no such page",
+            details={"expected": "a number, counted from 0", "found": request.key},
+            action="Correct `key`: of a file of several pictures it is the number of the page.",
+        )
+    return int(request.key)
 
 
 def _image(picture: Picture, pixels: Array) -> Image:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from medshard.converters.formats.format import Request
 from medshard.converters.grid_verdict import Grid, GridVerdict, PlacedLabel, compare_grids, match_label_to_image
@@ -116,7 +117,8 @@ def place_label(
 
 
 def request_of(task: LabelTask, spec: LabelSpec) -> Request:
-    return Request(key=spec.key, select=spec.select, grid=first_grid(task), spool=task.spool)
+    palette: Literal["rgb", "index"] = "index" if spec.drawn_in == "palette" else "rgb"
+    return Request(key=spec.key, select=spec.select, grid=first_grid(task), spool=task.spool, palette=palette)
 
 
 def first_grid(task: LabelTask) -> tuple[tuple[int, int, int], Affine] | None:

@@ -11,7 +11,7 @@ import numpy as np
 from medshard.converters.annotations.segments import OutlineSet, SegmentedImage
 from medshard.converters.geometry import pixel_grid_affine
 from medshard.converters.grid_verdict import Grid
-from medshard.converters.reading import identify, read_annotation, read_header, read_image
+from medshard.converters.reading import identify, read_annotation, read_header, read_image, read_opacity
 from medshard.converters.volume import Image
 from medshard.errors import CaseError
 from medshard.pipelines.labels.parts import LabelPart, natural_key
@@ -38,6 +38,8 @@ def read_label(task: LabelTask, spec: LabelSpec, part: LabelPart) -> ReadLabel:
     files = task.payload.locate(part.files)
     if len(files) > 1 and all(identify([path], task.where).name == PICTURES for path in files):
         return _read_pictures(task, part.files)
+    if spec.drawn_in == "alpha":
+        return ReadLabel(found=read_opacity(files, where=task.where, request=request_of(task, spec)))
     request = request_of(task, spec)
     found = read_annotation(files, where=task.where, request=request)
     if isinstance(found, Image) and len(files) == 1:

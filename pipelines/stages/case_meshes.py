@@ -94,7 +94,7 @@ def judge_mesh_labels(payload: CasePayload) -> tuple[dict[str, Any], list[Fault]
             labels = _read_labels(payload, name, annotation, mesh)
         except CaseError as error:
             facts[name] = {"present": True, "usable": False, "error": str(error)}
-            faults.append(inclusion.bad_label(name, error.code, error.problem))
+            faults.append(inclusion.bad_annotation(name, error.code, error.problem))
             continue
         unknown = sorted({value for label in labels.values() for value in unknown_values(label)})
         strict = payload.entry.inclusion.label_values_must_be_known

@@ -53,7 +53,7 @@ def judge_annotations(payload: CasePayload, places: Places) -> tuple[dict[str, A
             found = read()
         except CaseError as error:
             facts[name] = {"present": True, "usable": False, "error": str(error)}
-            faults.append(inclusion.bad_label(name, error.code, _evidence(error)))
+            faults.append(inclusion.bad_annotation(name, error.code, _evidence(error)))
             continue
         facts[name], more = _judge(payload, name, found)
         faults += more

@@ -65,7 +65,8 @@ class LabelSpec(Model):
     source's own word. unmapped: value -> why it stands for no concept. ignore: values of voxels that nobody judged.
     colours: `#rrggbb` -> value. threshold: from which grey value on a lossy or 0/255 mask is foreground.
     examined: concepts that the annotators looked for; all classes when not given. key, select: as of an image.
-    optional: a case without this layer is unlabelled, not defective.
+    drawn_in: of a picture, what holds the values, where it is not its grey or its colours: the indices of its palette,
+    or its opacity. optional: a case without this layer is unlabelled, not defective.
     """
 
     path: Template | None = None
@@ -83,6 +84,7 @@ class LabelSpec(Model):
     key: str | None = None
     select: dict[str, str] = {}
     rater: str | None = None
+    drawn_in: Literal["palette", "alpha"] | None = None
     optional: bool = False
 
     @model_validator(mode="after")

@@ -91,7 +91,8 @@ def test_a_table_that_cannot_be_read_costs_its_annotation_and_nothing_else(sourc
     (source / "labels.csv").write_text('image,findings\na.png,"Mass\n')
     (source / "grades.csv").write_text("image,grade\na,2\n")
     grade = {"kind": "score-table", "path": "grades.csv", "key_column": "image", "column": "grade"}
-    results = built(source, group(annotations={"findings": FINDINGS, "grade": grade}), store)
+    annotations = {"findings": FINDINGS, "grade": grade}
+    results = built(source, group(annotations=annotations), store, inclusion={"most_excluded": 1.0})
     assert len(faults(results, "a")) == 1
     volume = volume_of(results, store, "a")
     assert volume.annotations["grade"].table["value"].to_pylist() == [2.0]
@@ -168,3 +169,26 @@ def test_a_changed_row_validates_its_table_s_cases_again(source: Path, store: St
     assert states_of(built(source, spec, store), store, "a")["lung mass"] == "present"
     (source / "labels.csv").write_text("image,findings\na.png,Normal\n")
     assert states_of(built(source, spec, store), store, "a")["lung mass"] == "absent"
+
+
+def test_masks_in_a_palette_and_in_the_opacity_of_a_picture(source: Path, store: Store) -> None:
+    """Read as colours both would be something else: the palette shows no class number, the colours are all black."""
+    shape = np.zeros((20, 24), np.uint8)
+    shape[3:9, 5:11] = 1
+    for case in ("a", "b"):
+        save_picture(source / f"films/{case}.png")
+        indexed = Pillow.fromarray(shape * 2, "P")
+        indexed.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0])
+        indexed.save(source / f"films/{case}_class.bmp" if case == "b" else source / f"films/{case}_class.png")
+        opaque = Pillow.fromarray(np.dstack([shape * 0, shape * 0, shape * 0, shape * 255]), "RGBA")
+        opaque.save(source / f"films/{case}_alpha.png")
+    labels = {
+        "classes": {"path": "films/{case}_class.*", "classes": {2: "lung nodule"}, "drawn_in": "palette"},
+        "drawn": {"path": "films/{case}_alpha.png", "classes": {1: "lung nodule"}, "threshold": 1, "drawn_in": "alpha"},
+    }
+    results = built(source, group(labels=labels, where={"case": "[ab]"}), store)
+    for case in ("a", "b"):
+        assert faults(results, case) == []
+        found = volume_of(results, store, case).labels
+        np.testing.assert_array_equal(found["classes"].array[0, 0], shape * 2)
+        np.testing.assert_array_equal(found["drawn"].array[0, 0], shape)

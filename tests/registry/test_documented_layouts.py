@@ -18,7 +18,7 @@ import yaml
 from pydantic import BaseModel
 
 from medshard.errors import CatalogError
-from medshard.pipelines.stages.layout_support import refuse_unread_layout, refuse_unsharded_layout
+from medshard.pipelines.stages.layout_support import refuse_unread_layout
 from medshard.registry import Catalog
 from medshard.registry.catalog import PUBLIC_CATALOG
 from medshard.registry.catalog.entry_checks import check_entry
@@ -28,6 +28,7 @@ from medshard.registry.concepts import load_concepts
 from medshard.registry.layout import CaseFiles, Discovery, discover
 from medshard.registry.questions.case_sizes import TYPICAL_PICTURES, TYPICAL_VOLUMES, TypicalImage
 from medshard.registry.schema import CaseGroup, Entry, PatientColumn
+from medshard.registry.schema.entry import Adapter
 from medshard.registry.vocabulary import (
     Access,
     Confidence,
@@ -256,31 +257,28 @@ def test_every_assumed_size_is_on_the_reference_page(dimension: str, sizes: Mapp
     ]
 
 
-@pytest.mark.parametrize("page", ["layout-language.md", "contributing-a-data-set.md"])
 @pytest.mark.parametrize(
-    ("option", "value"), [("ignore", [2]), ("unmapped", {2: "the rest"}), ("also", {1: ["spleen"]})]
+    ("option", "value"),
+    [
+        ("colours", {"#ff0000": 1}),
+        ("threshold", 128),
+        ("background", 255),
+        ("key", "mask"),
+        ("ignore", [2]),
+        ("unmapped", {2: "the rest"}),
+        ("also", {1: ["spleen"]}),
+    ],
 )
-def test_the_pages_name_every_option_of_a_label_that_shards_refuse(page: str, option: str, value: object) -> None:
-    """What `layout.unsharded` complains of, tried option by option."""
-    entry = entry_with_mask({"path": "{case}_seg.png", "classes": {1: "liver"}, option: value})
-    refuse_unread_layout(entry)
-    with pytest.raises(CatalogError, match=f"`{option}`"):
-        refuse_unsharded_layout(entry)
-    assert f"`{option}`" in (DOCS / page).read_text(encoding="utf8")
+def test_no_option_of_a_label_is_refused(option: str, value: object) -> None:
+    refuse_unread_layout(entry_with_mask({"path": "{case}_seg.png", "classes": {1: "liver"}, option: value}))
 
 
-@pytest.mark.parametrize(
-    ("option", "value"), [("colours", {"#ff0000": 1}), ("threshold", 128), ("background", 255), ("key", "mask")]
-)
-def test_what_shards_take_is_refused_by_no_stage(option: str, value: object) -> None:
-    entry = entry_with_mask({"path": "{case}_seg.png", "classes": {1: "liver"}, option: value})
-    refused = []
-    for refuse in (refuse_unread_layout, refuse_unsharded_layout):
-        try:
-            refuse(entry)
-        except CatalogError as error:
-            refused.append(error.code)
-    assert refused == []
+def test_an_adapter_is_refused_as_the_page_says() -> None:
+    entry = entry_with_mask({"path": "{case}_seg.png", "classes": {1: "liver"}})
+    asking = entry.model_copy(update={"adapter": Adapter(function="lab.reader:read", reason="odd files")})
+    with pytest.raises(CatalogError, match="adapters in Python") as refused:
+        refuse_unread_layout(asking)
+    assert refused.value.code in (DOCS / "layout-language.md").read_text(encoding="utf8")
 
 
 def entry_with_mask(mask: dict[str, Any]) -> Entry:

@@ -24,6 +24,9 @@ MOST_COLUMNS = 20_000
 BATCH_ROWS = 20_000
 SAMPLE = 1 << 16
 
+# Nothing that a file of words has: a character of the private use area.
+AFTER_THE_END = "\ue0ff"
+
 # What files by Windows programs are in where they are no UTF-8; it has a meaning for every byte.
 FALLBACK = "latin-1"
 
@@ -31,7 +34,7 @@ FALLBACK = "latin-1"
 def read_text_table(path: Path, shape: RowShape, *, encoding: str) -> Rows:
     """Every cell is text. Unnamed columns are called by their number, a second one of a name gets `(2)`.
 
-    Raises CaseError[read.too_large | annotation.ragged_row].
+    Raises CaseError[read.too_large | read.truncated | annotation.ragged_row].
     """
     csv.field_size_limit(LONGEST_LINE)
     with open_text(path, encoding) as stream:
@@ -122,7 +125,7 @@ def _lines_to_read(path: Path, stream: IO[str], shape: RowShape) -> Iterator[str
 
 
 def _records(path: Path, lines: Iterator[str], shape: RowShape) -> Iterator[list[str]]:
-    """The cells of each line that has any."""
+    """The cells of each line that has any. Raises CaseError[read.truncated | read.too_large]."""
     if shape.delimiter == "blank":
         yield from (cells for line in lines if (cells := line.split()))
         return
@@ -131,6 +134,12 @@ def _records(path: Path, lines: Iterator[str], shape: RowShape) -> Iterator[list
         first = next(lines, "")
     delimiter = DELIMITERS[shape.delimiter] if shape.delimiter else _delimiter_of(path, first)
     for cells in csv.reader(_chained(first, lines), delimiter=delimiter, skipinitialspace=True):
+        if cells and cells[-1].endswith(AFTER_THE_END):
+            if cells != [AFTER_THE_END]:
+                raise bad_file(
+                    "read.truncated", path, "the last cell begins with a quotation mark that nothing closes"
+                )
+            return
         if len(cells) > MOST_COLUMNS:
             raise bad_file(
                 "read.too_large", path, f"a row of more than {MOST_COLUMNS} cells", details={"cells": len(cells)}
@@ -140,9 +149,11 @@ def _records(path: Path, lines: Iterator[str], shape: RowShape) -> Iterator[list
 
 
 def _chained(first: str, rest: Iterator[str]) -> Iterator[str]:
+    """All lines, and one that is a row of its own unless a quotation is still open there."""
     if first:
         yield first
     yield from rest
+    yield AFTER_THE_END
 
 
 def _delimiter_of(path: Path, line: str) -> str:
