@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,7 @@ import click
 from medshard.commands.choosing import chosen, echo_invalid, echo_lines, entry_called, filters, json_option
 from medshard.commands.tables import Column, table, terminal_width
 from medshard.registry.schema.terms import QUESTIONS
+from medshard.registry.vocabulary import Maturity
 
 if TYPE_CHECKING:
     from medshard.registry import Catalog, Entry
@@ -40,8 +43,14 @@ def list_entries(as_json: bool, **conditions: Any) -> None:
             Column("title", least=16),
         )
         echo_lines(table(columns, (_list_row(entry) for entry in entries), terminal_width()))
-        click.echo(f"{len(entries)} of {len(catalog)} entries", err=True)
+        click.echo(f"{len(entries)} of {len(catalog)} entries: {counts_by_maturity(entries)}", err=True)
     echo_invalid(catalog)
+
+
+def counts_by_maturity(entries: Iterable[Entry]) -> str:
+    """How far the entries are proven, such as `4 acquired, 180 layout-tested, 26 described`."""
+    counts = Counter(entry.maturity for entry in entries)
+    return ", ".join(f"{counts[maturity]} {maturity}" for maturity in reversed(Maturity))
 
 
 def entry_row(entry: Entry) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from medshard.cli import cli
+from medshard.commands.asking import counts_by_maturity
 from medshard.registry import Catalog
 from medshard.registry.catalog import PUBLIC_CATALOG
 from medshard.registry.catalog.json_schema import schema_text
@@ -124,7 +125,7 @@ class TestList:
         ]
         assert rows[0].startswith("arteries  CTA       3D   heart       ?  account")
         assert rows[1].split()[:5] == ["livers", "CT", "3D", "liver", "1,201"]
-        assert result.stderr == "2 of 2 entries\n"
+        assert result.stderr == "2 of 2 entries: 0 acquired, 0 layout-tested, 2 described\n"
 
     @pytest.mark.parametrize(
         ("options", "ids"),
@@ -538,3 +539,9 @@ class TestThePublicCatalog:
     def test_a_command_knows_the_same_entries_as_the_library(self, run: Run) -> None:
         ids = [row["id"] for row in json.loads(run("list", "--json").stdout)]
         assert ids == list(Catalog.load([PUBLIC_CATALOG]).entries)
+
+
+def test_the_readme_counts_by_maturity_as_the_list_does() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf8")
+    catalog = Catalog.load([PUBLIC_CATALOG])
+    assert counts_by_maturity([catalog.entry(entry) for entry in catalog.entries]) in readme
