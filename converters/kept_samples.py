@@ -31,11 +31,13 @@ class Stack:
     """Decoded pictures of one size.
 
     array: (c, n, y, x). affine: (4, 4), of one picture. places: one row for each, what it shows of the source.
+    step: of the tiles of a slide, pixels of level 0 per pixel of a tile, (y, x).
     """
 
     array: Array
     affine: Affine
     places: pa.Table
+    step: tuple[float, float] = (1.0, 1.0)
 
 
 def slide_stack(
@@ -66,7 +68,9 @@ def slide_stack(
             pixels = region(grid.level, top, left, *grid.read)
             array[:, number] = _brought_to(pixels, rule.size)
     places = pa.table([*grid.corners.T, grid.tissue], schema=TILE_COLUMNS)
-    return Stack(array=array, affine=_tile_affine(slide, wanted), places=places)
+    downsample = slide.levels[grid.level].downsample
+    step = (downsample[0] * grid.factor[0], downsample[1] * grid.factor[1])
+    return Stack(array=array, affine=_tile_affine(slide, wanted), places=places, step=step)
 
 
 def _pixel_size(slide: Slide, rule: TileRule) -> float | None:

@@ -16,7 +16,7 @@ from medshard.converters.annotation_table import AnnotationTable
 from medshard.converters.fingerprint import concept_values, rounded
 from medshard.converters.geometry import describe_grid
 from medshard.converters.grid_verdict import compare_grids
-from medshard.converters.kept_samples import slide_stack, video_stack
+from medshard.converters.kept_samples import Stack, slide_stack, video_stack
 from medshard.converters.label_resampling import Labels, class_boxes, resample_labels, voxel_counts
 from medshard.converters.plan import FrameRule, Plan, Shape, TileRule
 from medshard.converters.quantisation import Quantised, quantise
@@ -24,6 +24,7 @@ from medshard.converters.resampling import Floats, resample_array, resample_onto
 from medshard.converters.signal import Signal
 from medshard.converters.spooling import IN_MEMORY, Spool
 from medshard.converters.table import Table
+from medshard.converters.tile_labels import tiles_of_mask, tiles_of_outlines
 from medshard.converters.volume import Affine, Array, Image, LabelLayer, Mesh, Volume
 from medshard.errors import CaseError
 
@@ -185,21 +186,55 @@ def _spread(marked: NDArray[np.bool_], value: int, box: tuple[slice, slice, slic
 
 
 def _stacked_sample(volume: Volume, plan: Plan, files: Mapping[str, Path], spool: Spool, where: str) -> Sample:
-    """Tiles of a slide, or frames of a video; only the first channel of the plan is taken."""
+    """Tiles of a slide with what was drawn on it, or frames of a video; only the plan's first channel is taken."""
     name = plan.channels[0]
+    labels: dict[str, SampleLabel] = {}
     if name in volume.slides:
         stack = slide_stack(volume.slides[name], plan.tiles or TileRule(), files, where=where, spool=spool)
+        labels = _tile_labels(volume, name, stack)
     else:
         stack = video_stack(volume.videos[name], plan.frames or FrameRule(), files, where=where, spool=spool)
     warnings = [f"{other} is not in the sample: it has the channel {name} alone" for other in plan.channels[1:]]
+    warnings += [f"layer {layer} lies on no tile of {name} and is left out" for layer in volume.labels.keys() - labels]
     return replace(
         _bare_sample(volume),
         image=stack.array,
         affine=stack.affine,
         places=stack.places,
+        labels=labels,
+        foreground={layer: foreground_rows(label) for layer, label in labels.items()},
         statistics=_statistics(Quantised(array=stack.array, slope=1.0, error=0.0, warnings=())),
-        warnings=tuple(warnings),
+        warnings=tuple(sorted(warnings)),
     )
+
+
+def _tile_labels(volume: Volume, name: str, stack: Stack) -> dict[str, SampleLabel]:
+    """The masks of a slide and the outlines on it, tile by tile; outlines are numbered in the order of the alphabet."""
+    found: dict[str, SampleLabel] = {}
+    for layer_name, layer in sorted(volume.labels.items()):
+        tiles = tiles_of_mask(layer, volume.slides[name], stack)
+        if tiles is not None:
+            found[layer_name] = SampleLabel(
+                array=tiles,
+                kind="instance" if layer.kind == "instance" else "semantic",
+                classes=dict(layer.classes),
+                examined=layer.examined,
+                also=dict(layer.also),
+                ignore=layer.ignore,
+            )
+    for annotation_name, annotation in sorted(volume.annotations.items()):
+        if annotation.kind == "outlines" and annotation.image == name:
+            drawn = {concept for concept in annotation.table["concept"].to_pylist() if concept is not None}
+            classes = {
+                concept: number for number, concept in enumerate(sorted(drawn | {*annotation.examined}), start=1)
+            }
+            found[annotation_name] = SampleLabel(
+                array=tiles_of_outlines(annotation, classes, stack),
+                kind="semantic",
+                classes={number: concept for concept, number in classes.items()},
+                examined=annotation.examined,
+            )
+    return found
 
 
 def _bare_sample(volume: Volume) -> Sample:
