@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from medshard.converters.annotations import dicom_seg, outline_files, rtstruct, slicer_segments
+from medshard.converters.annotations import dicom_seg, outline_files, rtstruct, slicer_segments, sparse_masks
 from medshard.converters.annotations.annotation_format import AnnotationFormat
 from medshard.converters.annotations.segments import OutlineSet, SegmentedImage
 from medshard.converters.formats import (
@@ -47,6 +47,7 @@ ANNOTATION_FORMATS: tuple[AnnotationFormat, ...] = (
     dicom_seg.FORMAT,
     rtstruct.FORMAT,
     slicer_segments.FORMAT,
+    sparse_masks.FORMAT,
     *outline_files.FORMATS,
 )
 
@@ -184,6 +185,8 @@ def read_mesh(files: Files, *, where: str) -> Mesh:
 
 def _refuse_second_image(files: Files, where: str) -> None:
     """Only DICOM spreads an image over many files. Beside a header its data may stand, but no second image."""
+    if len(files) == 1:
+        return
     whole = [path for path in files if any(candidate.sniff([path]) for candidate in FORMATS)]
     pair = {path.name.removesuffix(".gz").rpartition(".")[2].lower() for path in whole} == {"hdr", "img"}
     if len(whole) > 1 and not pair:

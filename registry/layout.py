@@ -10,7 +10,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from medshard.registry.schema import CaseGroup, Entry, LabelSpec, SplitField, SplitLists
+from medshard.registry.schema import CaseGroup, Entry, LabelSpec, SplitColumn, SplitField, SplitLists
 from medshard.registry.templates import compile_filled, fill, match_template
 
 
@@ -20,7 +20,7 @@ class CaseFiles:
 
     fields: of the path that found it. images, meshes: name -> files. labels: layer -> one tuple of files per mask,
     class file or soft map. others: videos, signals, tables, texts and annotations. A path that no file matches is an
-    empty tuple.
+    empty tuple. page: number of the picture in its file, where each picture of a file is a case.
     """
 
     case: str
@@ -32,6 +32,7 @@ class CaseFiles:
     labels: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
     others: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     split: str | None = None
+    page: int | None = None
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -107,11 +108,11 @@ def _group_cases(group: CaseGroup, number: int, paths: Sequence[str]) -> Iterabl
 
 
 def _shipped_split(group: CaseGroup, fields: Mapping[str, str]) -> str | None:
-    """The part of the split as shipped, where a path tells it; None where nothing does, or a list has to be read."""
+    """The part of the split as shipped, where a path tells it; None where nothing does, or a file has to be read."""
     split = group.split
     if isinstance(split, SplitField):
         return split.values.get(fields[split.field])
-    return None if isinstance(split, SplitLists) else split
+    return None if isinstance(split, SplitLists | SplitColumn) else split
 
 
 class _Finder:

@@ -17,8 +17,9 @@ from medshard.registry.acquisition.provenance import Provenance, origins_of
 from medshard.registry.acquisition.publishing import kept_archive
 from medshard.registry.lineage_artefacts import Artefact, identify
 from medshard.registry.store.manifests import read_head
-from medshard.registry.store.objects import ObjectRef, Store, read_json
-from medshard.registry.store.records import CaseRecord, RecordRef, record_path
+from medshard.registry.store.objects import ObjectRef, Store
+from medshard.registry.store.record_packs import recorded
+from medshard.registry.store.records import CaseRecord, RecordRef
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,15 +239,14 @@ def _walk(store: Store, ref: RecordRef) -> Iterator[CaseRecord]:
 
 def load_record(store: Store, ref: RecordRef) -> CaseRecord:
     """The record that a reference names. Raises StoreError when it is gone or has other content."""
-    path = record_path(store, ref.key)
-    if not path.exists():
+    record, path = recorded(store, ref)
+    if record is None:
         raise StoreError(
             "record.missing",
             where=str(path),
             problem="a record of the lineage is not in this store",
             action="Name the store that the artefact was made in with --root.",
         )
-    record = CaseRecord.from_json(read_json(path))
     if record.digest != ref.digest:
         raise StoreError(
             "record.changed",

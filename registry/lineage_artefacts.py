@@ -160,22 +160,24 @@ def _evaluation(path: Path, store: Store) -> Artefact | None:
 
 
 def _stage_output(path: Path, store: Store) -> Artefact | None:
-    """An object that a record of a current stage names as its output: a raw tree or a volume."""
+    """An object that records of a current stage name as their output: a raw tree, a volume or a stack of volumes."""
     folder = _object_path(path, store)
     if folder is None:
         return None
     digest = folder.name[:64]
     for entry, stage, plan in iterate_heads(store):
         head = read_head(store, entry, stage, plan)
-        for record in read_manifest(store, head.manifest).records if head else ():
-            if record.output is not None and record.output.digest == digest:
-                return Artefact(
-                    kind=stage,
-                    path=path,
-                    sha256=_object_digest(store, record.output),
-                    expected_sha256=digest,
-                    records=(record.ref,),
-                )
+        records = read_manifest(store, head.manifest).records if head else ()
+        # Small cases share one object.
+        made = [record for record in records if record.output is not None and record.output.digest == digest]
+        if made and made[0].output is not None:
+            return Artefact(
+                kind=stage,
+                path=path,
+                sha256=_object_digest(store, made[0].output),
+                expected_sha256=digest,
+                records=tuple(record.ref for record in made),
+            )
     return None
 
 

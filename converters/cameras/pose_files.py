@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from medshard.converters.cameras.pose_request import PoseFormat, PoseRequest, StatedPose
-from medshard.converters.cameras.pose_text import Row, is_sheet, rows_of
+from medshard.converters.cameras.pose_text import Row, breaks_off, is_sheet, rows_of
 from medshard.converters.cameras.rotations import Matrix, pose_matrix, rotation_of_quaternion
 from medshard.converters.formats.faults import bad_file
 from medshard.converters.formats.format import first_bytes
@@ -37,7 +37,7 @@ _TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def stated_poses(path: Path, request: PoseRequest) -> list[StatedPose]:
-    """The poses of a file of rows as it has them, before axes are changed.
+    """The poses of a file of rows as it has them, before axes are changed; without a last row that breaks off.
 
     Raises CaseError[poses.unclear_format | poses.unclear_table | poses.not_numbers | poses.unclear_order |
     poses.not_rigid | read.unreadable], MissingExtraError.
@@ -45,6 +45,8 @@ def stated_poses(path: Path, request: PoseRequest) -> list[StatedPose]:
     rows = list(rows_of(path))
     if not rows:
         raise bad_file("read.unreadable", path, "the file holds no poses")
+    if breaks_off(path, rows):
+        rows.pop()
     found = request.format or _format_of(path, rows)
     if found == "table":
         return _table_poses(path, rows, request)

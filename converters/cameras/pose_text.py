@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from medshard.converters.formats.faults import bad_file
@@ -27,6 +28,15 @@ def rows_of(path: Path) -> Iterator[Row]:
     Raises CaseError[read.unreadable | poses.too_large], MissingExtraError[poses.not_installed] of xlsx.
     """
     return _sheet_rows(path) if is_sheet(path) else _text_rows(path)
+
+
+def breaks_off(path: Path, rows: Sequence[Row]) -> bool:
+    """Whether a text ends within its last row, as a writer leaves it that was stopped."""
+    if len(rows) < 3 or is_sheet(path) or len(rows[-1][1]) >= len(rows[-2][1]):
+        return False
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) not in b"\r\n"
 
 
 def _text_rows(path: Path) -> Iterator[Row]:

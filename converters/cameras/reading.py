@@ -13,6 +13,7 @@ from medshard.converters.cameras.depth import Channel, coloured, distance_of_buf
 from medshard.converters.cameras.exr import is_exr
 from medshard.converters.cameras.pose_files import is_itk, itk_pose, stated_poses
 from medshard.converters.cameras.pose_request import ANY_POSES, RIGHT_HANDED, UNITY_AXES, PoseRequest, StatedPose
+from medshard.converters.cameras.pose_text import breaks_off, rows_of
 from medshard.converters.cameras.rotations import Matrix, axes_matrix, fault_of
 from medshard.converters.formats.faults import bad_file, errors_of_case, refuse_no_files
 from medshard.converters.formats.format import Files
@@ -54,6 +55,14 @@ def read_poses(files: Files, *, where: str, request: PoseRequest = ANY_POSES) ->
                 )
             rows.append(_row(matrix, frame, pose, request, itk=itk))
         return rows_table("transforms", rows)
+
+
+def file_doubts(files: Files, *, where: str) -> list[str]:
+    """What is in doubt about a file of poses that `read_poses` reads; one sentence each. Errors as there."""
+    with errors_of_case(files, _READER, where):
+        if is_itk(files[0]) or not breaks_off(files[0], list(rows_of(files[0]))):
+            return []
+    return ["The file of poses breaks off within its last row, which is left out."]
 
 
 def pose_doubts(poses: pa.Table, frames: int) -> list[str]:
@@ -139,6 +148,7 @@ __all__ = [
     "RIGHT_HANDED",
     "UNITY_AXES",
     "PoseRequest",
+    "file_doubts",
     "pose_doubts",
     "read_depth",
     "read_poses",

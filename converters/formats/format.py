@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -118,7 +119,11 @@ class Format:
 
 def installed_versions(*distributions: str) -> dict[str, str]:
     """Distribution name -> installed version."""
-    return {name: version(name) for name in distributions}
+    return {name: _installed_version(name) for name in distributions}
+
+
+# Looking one up parses the package's metadata, a millisecond and more, and small cases come by the thousand.
+_installed_version = lru_cache(version)
 
 
 def narrowed(array: Array, spool: Spool = IN_MEMORY, *, reuse: bool = False) -> Array:

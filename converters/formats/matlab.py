@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from medshard.converters.formats import hdf5_arrays, matlab5
+from medshard.converters.formats import hdf5_arrays, hdf5_pages, matlab5
 from medshard.converters.formats.faults import bad_file
 from medshard.converters.formats.format import (
     ANY,
@@ -45,7 +45,9 @@ def read_header(files: Files, request: Request = ANY) -> Header:
         found = hdf5_arrays.find(path, request.key)
         shape, dtype, by_matlab = found.shape, found.dtype, found.by_matlab
     channels_last = False
-    if by_matlab:
+    if request.page is not None:
+        space, channels, channels_last = _page_shape(path, request)
+    elif by_matlab:
         space, channels = _matlab_shape(path, shape)
     else:
         space, channels, channels_last = arrangement(path, shape, dtype)
@@ -64,6 +66,9 @@ def read_header(files: Files, request: Request = ANY) -> Header:
 def read(files: Files, request: Request = ANY) -> Image:
     """The stored numbers, (c, z, y, x)."""
     path = files[0]
+    if request.page is not None:
+        _page_shape(path, request)
+        return hdf5_pages.read_page(path, request, request.page)
     if matlab5.is_level5(path):
         variable = matlab5.find(path, request.key)
         _matlab_shape(path, variable.shape)
@@ -76,6 +81,13 @@ def read(files: Files, request: Request = ANY) -> Image:
     array = narrowed(array, request.spool, reuse=True)
     placed = _by_rows_and_columns(path, array) if by_matlab else arranged(path, array, dtype)
     return Image(array=placed, affine=pixel_grid_affine(), trusted_geometry=False)
+
+
+def _page_shape(path: Path, request: Request) -> tuple[tuple[int, int, int], int, bool]:
+    """As `hdf5_pages.page_shape`. Raises CaseError[read.unsupported] for files of level 5."""
+    if matlab5.is_level5(path):
+        raise bad_file("read.unsupported", path, "single pictures of a MATLAB array of level 5 are not read")
+    return hdf5_pages.page_shape(path, hdf5_arrays.find(path, request.key), request.page or 0)
 
 
 def _matlab_shape(path: Path, stored: tuple[int, ...]) -> tuple[tuple[int, int, int], int]:

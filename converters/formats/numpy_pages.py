@@ -56,7 +56,7 @@ def read_page(path: Path, request: Request, page: int) -> Image:
     return Image(array=array, affine=pixel_grid_affine(), trusted_geometry=False)
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)  # the pictures, and their masks
 def _whole(path: Path, key: str | None, spool: Spool, version: tuple[int, int]) -> Array:
     """The whole array as it is stored: a compressed one is inflated once, not once for each of its pictures.
 

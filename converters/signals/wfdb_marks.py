@@ -97,9 +97,9 @@ def _marks(path: Path, content: bytes) -> Iterator[_Mark]:
             raise bad_file("read.unreadable", path, "an annotation has a code that the format does not know")
         else:
             sample += value
-            held = (sample, code)
-        if sample < 0:
-            raise bad_file("read.unreadable", path, "an annotation lies before the start of the recording")
+            if sample < 0:
+                raise bad_file("read.unreadable", path, "an annotation lies before the start of the recording")
+            held = (sample, code) if code else None  # 0 is no annotation: it only moves the time
 
 
 def _note(path: Path, text: bytes, length: int) -> str:

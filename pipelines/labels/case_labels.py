@@ -149,11 +149,23 @@ def _outlines(task: LabelTask, annotation: Contours, files: tuple[str, ...]) -> 
         given = rows_of(task.payload, task.source, annotation, task.where)
         if given.error is not None:
             raise given.error
+        if annotation.runs is not None and not given.rows:
+            raise _no_row(task)
         name, image = next(iter(task.images.items()))
         grid = PlaceGrid(shape=image.shape, affine=image.affine if image.trusted_geometry else None, name=name)
         return outline_masks(annotation, [dict(row) for row in given.rows], where=task.where, grid=grid)
     located = task.payload.locate(files)
     return read_annotation(located, where=task.where, request=Request(grid=first_grid(task), spool=task.spool))
+
+
+def _no_row(task: LabelTask) -> CaseError:
+    """Run lengths say with a row of their own that there is nothing; without any row nobody has said anything."""
+    return CaseError(
+        "annotation.no_row",
+        where=task.where,
+        problem="the table of run lengths has no row of this case, not even one that nothing was found",
+        action="The layer is left out. Correct `key`, or complete the table at the source.",
+    )
 
 
 def _mask_label(task: LabelTask, spec: LabelSpec, parts: list[LabelPart]) -> CaseLabel:

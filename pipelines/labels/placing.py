@@ -118,7 +118,14 @@ def place_label(
 
 def request_of(task: LabelTask, spec: LabelSpec) -> Request:
     palette: Literal["rgb", "index"] = "index" if spec.drawn_in == "palette" else "rgb"
-    return Request(key=spec.key, select=spec.select, grid=first_grid(task), spool=task.spool, palette=palette)
+    return Request(
+        key=spec.key,
+        select=spec.select,
+        grid=first_grid(task),
+        spool=task.spool,
+        page=task.payload.page_of(spec),
+        palette=palette,
+    )
 
 
 def first_grid(task: LabelTask) -> tuple[tuple[int, int, int], Affine] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +42,8 @@ def read_label(task: LabelTask, spec: LabelSpec, part: LabelPart) -> ReadLabel:
         return ReadLabel(found=read_opacity(files, where=task.where, request=request_of(task, spec)))
     request = request_of(task, spec)
     found = read_annotation(files, where=task.where, request=request)
+    if spec.drawn_in == "red" and isinstance(found, Image):
+        found = replace(found, array=found.array[:1])
     if isinstance(found, Image) and len(files) == 1:
         return ReadLabel(found=found, warnings=read_header(files, where=task.where, request=request).warnings)
     return ReadLabel(found=found)

@@ -17,14 +17,17 @@ from medshard.converters.annotations.rows.reading import (
     read_rows,
     row_shape,
     split_of_lists,
+    split_of_table,
 )
 from medshard.errors import CaseError
 from medshard.pipelines.stages.case_payload import CaseRows
 from medshard.registry.layout import CaseFiles
-from medshard.registry.schema import AnyAnnotation, CaseGroup, Entry, PatientColumn, SplitLists
+from medshard.registry.schema import AnyAnnotation, CaseGroup, Entry, PatientColumn, SplitColumn, SplitLists
 from medshard.registry.schema.annotations import Contours, RowAnnotation
 
 Located = Mapping[str, Path]
+
+DEFAULT_KEY = "{case}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +62,8 @@ def with_tabled_facts(entry: Entry, cases: Sequence[CaseFiles], files: Located) 
             own = _with_patients(group.patient, own.cases, files, where)
         if isinstance(group.split, SplitLists):
             own = _with_splits(group.split, own, files, where)
+        elif isinstance(group.split, SplitColumn):
+            own = _with_split_column(group.split, own, files, where)
         parts.append(own)
     return TabledCases(
         cases=tuple(case for part in parts for case in part.cases),
@@ -113,14 +118,27 @@ def _with_splits(lists: SplitLists, tabled: TabledCases, files: Located, where: 
     )
 
 
+def _with_split_column(column: SplitColumn, tabled: TabledCases, files: Located, where: str) -> TabledCases:
+    parts: dict[str, str] = {}
+    warnings = list(tabled.warnings)
+    for paths, own in _by_files(tabled.cases, "splits").items():
+        keys = {case.case: key_of(column.key, fields=case.fields, case=case.case) for case in own}
+        found = split_of_table([files[path] for path in paths], column, keys, where=where)
+        parts |= found.parts
+        warnings += found.warnings
+    cases = tuple(replace(case, split=parts.get(case.case, case.split)) for case in tabled.cases)
+    return replace(tabled, cases=cases, warnings=tuple(warnings))
+
+
 @dataclass(frozen=True, kw_only=True)
 class _SharedTable:
-    """An annotation of some cases that share one table."""
+    """An annotation of some cases that share one table. by_number: whether row i is that of picture i of a file."""
 
     where: str
     annotation: RowAnnotation
     paths: tuple[str, ...]
     cases: Sequence[CaseFiles]
+    by_number: bool = False
 
     @property
     def identity(self) -> tuple[tuple[str, ...], RowShape]:
@@ -140,7 +158,11 @@ def shared_rows(entry: Entry, cases: Sequence[CaseFiles], files: Located) -> dic
         for name, annotation in _in_shared_tables(group):
             for paths, some in _by_files(own, f"annotation {name}").items():
                 table = _SharedTable(
-                    where=f"{entry.id} annotation {name}", annotation=annotation, paths=paths, cases=some
+                    where=f"{entry.id} annotation {name}",
+                    annotation=annotation,
+                    paths=paths,
+                    cases=some,
+                    by_number=_is_by_number(group, annotation),
                 )
                 if table.identity not in read:
                     read[table.identity] = _read(table, files)
@@ -153,8 +175,14 @@ def _in_shared_tables(group: CaseGroup) -> Iterator[tuple[str, RowAnnotation]]:
     for name, annotation in group.annotations.items():
         if not (isinstance(annotation, RowAnnotation) and is_rows(annotation)):
             continue
-        if not is_own_file(annotation, case=group.case, anchor=group.anchor):
+        own = is_own_file(annotation, case=group.case, anchor=group.anchor)
+        if not own or _is_by_number(group, annotation):
             yield name, annotation
+
+
+def _is_by_number(group: CaseGroup, annotation: RowAnnotation) -> bool:
+    """Whether rows follow the pictures of a file in their order: nothing says under which word a picture stands."""
+    return group.pictures_of_files and annotation.key_column is None and annotation.key == DEFAULT_KEY
 
 
 def _by_files(cases: Sequence[CaseFiles], name: str) -> dict[tuple[str, ...], list[CaseFiles]]:
@@ -174,8 +202,28 @@ def _read(table: _SharedTable, files: Located) -> Rows | CaseError:
         return error
 
 
+def _dealt_by_number(table: _SharedTable, rows: Rows | CaseError) -> Iterator[tuple[str, CaseRows]]:
+    """Row i for picture i; as many rows as pictures, or none is trusted."""
+    if not isinstance(rows, CaseError) and len(rows.rows) != len(table.cases):
+        rows = CaseError(
+            "annotation.row_count",
+            where=table.where,
+            problem="the rows follow the pictures of a file, and there are not as many",
+            details={"pictures": len(table.cases), "rows": len(rows.rows)},
+            action="Name the `key_column` that says which picture a row is about, or mend `rows`.",
+        )
+    for case in table.cases:
+        if isinstance(rows, CaseError):
+            yield case.case, CaseRows(error=rows)
+        elif case.page is not None:
+            yield case.case, CaseRows(rows=(rows.rows[case.page],), warnings=rows.warnings)
+
+
 def _dealt(table: _SharedTable, rows: Rows | CaseError) -> Iterator[tuple[str, CaseRows]]:
     """(case, rows) of every case that shares one table."""
+    if table.by_number:
+        yield from _dealt_by_number(table, rows)
+        return
     key = table.annotation.key
     keys = {case.case: key_of(key, fields=case.fields, case=case.case) for case in table.cases}
     try:

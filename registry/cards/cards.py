@@ -39,6 +39,7 @@ from medshard.registry.schema import (
     PipSource,
     RemoteSource,
     Source,
+    SplitColumn,
     SplitField,
     SplitLists,
 )
@@ -288,6 +289,9 @@ def _group_facts(group: CaseGroup) -> Iterator[tuple[str, str]]:
     if isinstance(group.split, SplitField):
         words = ", ".join(f"{word} is {part}" for word, part in group.split.values.items())
         yield "Split", f"told by {code('{' + group.split.field + '}')}: {words}"
+    elif isinstance(group.split, SplitColumn):
+        words = ", ".join(f"{word} is {part}" for word, part in group.split.values.items())
+        yield "Split", f"column {group.split.column} of {code(group.split.path)}: {words}"
     elif isinstance(group.split, SplitLists):
         yield "Split", "; ".join(f"{part}: {code(path)}" for part, path in group.split.files.items())
 

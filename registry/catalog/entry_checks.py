@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from medshard.registry.concepts import Vocabulary
-from medshard.registry.schema import CaseGroup, Entry, SplitField
+from medshard.registry.schema import CaseGroup, Entry, SplitColumn, SplitField
 from medshard.registry.vocabulary import (
     IMPLIED_MODALITIES,
     Confidence,
@@ -164,12 +164,16 @@ def _regions_fit_the_groups(entry: Entry) -> Iterator[EntryFault]:
 
 
 def _classes_are_as_many_as_stated(entry: Entry) -> Iterator[EntryFault]:
-    """Two values may mean one concept and two layers may share one, so the count lies between concepts and values."""
+    """Two values may mean one concept and two layers may share one, so the count lies between concepts and values.
+
+    A word of a table that stands for none, such as that of a withheld class, may be counted or not.
+    """
     stated = entry.source.classes
     if stated is None or not any(group.labels or group.annotations for group in entry.cases):
         return
     values = _labelled_values(entry)
-    meanings = {concept or word for (_, word), concept in values.items()}
+    silent = {(name, word) for group in entry.cases for name, one in group.annotations.items() for word in one.unmapped}
+    meanings = {concept or key[1] for key, concept in values.items() if concept or key not in silent}
     if not len(meanings) <= stated <= len(values):
         found = str(len(values)) if len(meanings) == len(values) else f"{len(meanings)} to {len(values)}"
         message = f"{stated} classes are stated, the layers and annotations under `cases` have {found}"
@@ -236,7 +240,7 @@ def _parts_named(group: CaseGroup) -> set[SplitName]:
         return set()
     if isinstance(split, SplitName):
         return {split}
-    return set(split.values.values()) if isinstance(split, SplitField) else set(split.files)
+    return set(split.values.values()) if isinstance(split, SplitField | SplitColumn) else set(split.files)
 
 
 def _labels_are_counted(entry: Entry) -> Iterator[EntryFault]:
@@ -264,7 +268,8 @@ def _patients_are_no_more_than_cases(entry: Entry) -> Iterator[EntryFault]:
 
 
 def _channels_are_images(entry: Entry) -> Iterator[EntryFault]:
-    known = {name for group in entry.cases for name in (*group.images, *group.meshes)}
+    kinds = ("images", "meshes", "videos", "signals")
+    known = {name for group in entry.cases for kind in kinds for name in getattr(group, kind)}
     for name, plan in entry.plans.items():
         if missing := sorted(set(plan.channels or ()) - known):
             message = f"`cases` has no image called {', '.join(missing)}; it has {', '.join(sorted(known))}"

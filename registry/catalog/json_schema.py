@@ -36,7 +36,7 @@ def catalog_schema(vocabulary: Vocabulary | None = None) -> dict[str, Any]:
     for name, definition in definitions.items():
         fields = definition.get("properties", {})
         for field in ("classes", "values"):
-            if name != "SplitField" and fields.get(field, {}).get("type") == "object":
+            if name not in ("SplitField", "SplitColumn") and fields.get(field, {}).get("type") == "object":
                 fields[field]["additionalProperties"] = reference
         if "also" in fields:
             fields["also"]["additionalProperties"]["items"] = reference

@@ -20,7 +20,16 @@ from typing import Any, Self
 from medshard.registry.concepts import Vocabulary
 from medshard.registry.croissant.paths import PICTURES, TABLES, encoding_of, glob_of, path_regex, sentence, slug
 from medshard.registry.layout import label_templates
-from medshard.registry.schema import AnyAnnotation, CaseGroup, Entry, ImageSpec, LabelSpec, PatientColumn, SplitField
+from medshard.registry.schema import (
+    AnyAnnotation,
+    CaseGroup,
+    Entry,
+    ImageSpec,
+    LabelSpec,
+    PatientColumn,
+    SplitColumn,
+    SplitField,
+)
 from medshard.registry.schema.annotations import (
     FileAnnotation,
 )
@@ -331,6 +340,8 @@ def _told_of_group(group: CaseGroup) -> str:
     told.append(f"Patients: {group.patients_rest_on}. Subject: {group.subject}.")
     if isinstance(group.split, SplitField):
         told.append(f"`{group.split.field}` of the path tells the split; its words stand in `splits`.")
+    elif isinstance(group.split, SplitColumn):
+        told.append(f"The split stands in column `{group.split.column}` of `{group.split.path}`.")
     elif group.split is not None and not isinstance(group.split, SplitName):
         lists = ", ".join(f"{part}: `{path}`" for part, path in group.split.files.items())
         told.append(f"The split stands in lists of cases: {lists}.")

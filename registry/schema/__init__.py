@@ -7,6 +7,7 @@ from medshard.registry.schema.cases import (
     LabelSpec,
     PatientColumn,
     SoftMap,
+    SplitColumn,
     SplitField,
     SplitLists,
 )
@@ -59,6 +60,7 @@ __all__ = [
     "SoftMap",
     "Source",
     "SourceFacts",
+    "SplitColumn",
     "SplitField",
     "SplitLists",
 ]

@@ -15,6 +15,9 @@ from medshard.registry.vocabulary import Group, Modality, PatientBasis, Sequence
 FREE_FIELDS = frozenset({"class", "instance", "rater"})
 """Fields that a label's path may have and the first image's path has not: they enumerate files of one case."""
 
+INDEX = "index"
+"""The field that counts the pictures of a file, where each of them is a case."""
+
 ColumnType = Literal["string", "integer", "number", "boolean", "date", "timestamp", "category"]
 
 Colour = Annotated[str, StringConstraints(pattern=r"^#[0-9a-f]{6}$")]
@@ -29,6 +32,8 @@ class ImageSpec(Model):
     slope, intercept: what stored numbers mean where the file has no place for it: value = slope * stored + intercept.
     rate_hz: samples (of a signal) or frames (of a folder of pictures) per second, where the file does not say.
     dtypes: column of a table -> what it holds, where the text does not show it.
+    pictures: `each` makes every picture of a file that holds many (an array's first axis, the pages of a TIFF) a case
+    of its own; the field `{index}` counts them from 0. Other images and masks with it have the picture of that number.
     space: of a mesh, the frame that its vertices are in: `ras` or `lps` of the case's images, or the scanner's `own`.
     voxelise: concept that the inside of a closed mesh is, as a label layer of the mesh's name on the first image.
     """
@@ -47,6 +52,7 @@ class ImageSpec(Model):
     dtypes: dict[str, ColumnType] = {}
     space: Literal["ras", "lps", "own"] = "own"
     voxelise: str | None = None
+    pictures: Literal["each"] | None = None
 
 
 class SoftMap(Model):
@@ -66,7 +72,8 @@ class LabelSpec(Model):
     colours: `#rrggbb` -> value. threshold: from which grey value on a lossy or 0/255 mask is foreground.
     examined: concepts that the annotators looked for; all classes when not given. key, select: as of an image.
     drawn_in: of a picture, what holds the values, where it is not its grey or its colours: the indices of its palette,
-    or its opacity. optional: a case without this layer is unlabelled, not defective.
+    its opacity, or red, its first channel. pictures: as of an image.
+    optional: a case without this layer is unlabelled, not defective.
     """
 
     path: Template | None = None
@@ -84,8 +91,9 @@ class LabelSpec(Model):
     key: str | None = None
     select: dict[str, str] = {}
     rater: str | None = None
-    drawn_in: Literal["palette", "alpha"] | None = None
+    drawn_in: Literal["palette", "alpha", "red"] | None = None
     optional: bool = False
+    pictures: Literal["each"] | None = None
 
     @model_validator(mode="after")
     def _mask_or_maps(self) -> Self:
@@ -168,6 +176,16 @@ class SplitLists(Model):
     key: Template = "{case}"
 
 
+class SplitColumn(Model):
+    """The split as shipped stands in a table: in `column`, in the row where `key_column` holds `key`."""
+
+    path: Template
+    key: Template = "{case}"
+    key_column: str
+    column: str
+    values: Annotated[dict[str, SplitName], Field(min_length=1)]
+
+
 class CaseGroup(Model):
     """Cases of one shape. The first image (or mesh, video, signal, table, text) finds them; the others follow.
 
@@ -182,7 +200,7 @@ class CaseGroup(Model):
     modality: Modality
     group: Group | None = None
     subject: Literal["patient", "template", "phantom", "animal", "cadaver"] = "patient"
-    split: SplitName | SplitField | SplitLists | None = None
+    split: SplitName | SplitField | SplitLists | SplitColumn | None = None
     images: dict[Name, ImageSpec] = {}
     meshes: dict[Name, ImageSpec] = {}
     videos: dict[Name, ImageSpec] = {}
@@ -199,6 +217,8 @@ class CaseGroup(Model):
         if next(iter(self.contents.values())).optional:
             raise ValueError("the first image (or other content) finds the cases, so it cannot be `optional`")
         known = set(template_fields(self.anchor))
+        self._check_pictures()
+        known |= {INDEX} if self.pictures_of_files else set()
         used = set(template_fields(self.case)) | set(self.where)
         if isinstance(self.patient, str):
             used |= set(template_fields(self.patient))
@@ -228,6 +248,17 @@ class CaseGroup(Model):
             raise ValueError(
                 f"the fields {taken} count up the files of a label layer: call those of {self.anchor} something else"
             )
+
+    def _check_pictures(self) -> None:
+        """`{index}` tells the pictures of a file apart in names of cases; no file is found by it."""
+        elsewhere = any(spec.pictures for spec in (*self.contents.values(), *self.labels.values()))
+        if elsewhere and not self.pictures_of_files:
+            raise ValueError("`pictures` stands with the first image, which finds the cases, before any other has it")
+        if self.pictures_of_files and INDEX not in template_fields(self.case):
+            raise ValueError("with `pictures: each` the name of a case has to have `{index}`")
+        paths = (self.anchor, *self.other_paths, *self.other_files.values())
+        if self.pictures_of_files and any(INDEX in template_fields(path) for path in paths):
+            raise ValueError("with `pictures: each` `{index}` counts the pictures of a file, so no path has it")
 
     @model_validator(mode="after")
     def _names_are_told_once(self) -> Self:
@@ -265,6 +296,8 @@ class CaseGroup(Model):
         lists = (
             {f"split {part}": path for part, path in self.split.files.items()}
             if isinstance(self.split, SplitLists)
+            else {"splits": self.split.path}
+            if isinstance(self.split, SplitColumn)
             else {}
         )
         return {**{name: spec.path for name, spec in contents.items()}, **annotated, **tables, **lists}
@@ -272,6 +305,11 @@ class CaseGroup(Model):
     @property
     def anchor(self) -> str:
         return next(iter(self.contents.values())).path
+
+    @property
+    def pictures_of_files(self) -> bool:
+        """Whether every picture of the file that finds the cases is a case of its own."""
+        return next(iter(self.contents.values())).pictures is not None
 
     @property
     def other_paths(self) -> tuple[str, ...]:
@@ -295,7 +333,11 @@ class CaseGroup(Model):
     def _row_keys(self) -> tuple[str, ...]:
         """Templates of what a case is called in the tables that speak of it."""
         holders = (*self.annotations.values(), self.patient, self.split)
-        return tuple(holder.key for holder in holders if isinstance(holder, RowAnnotation | PatientColumn | SplitLists))
+        return tuple(
+            holder.key
+            for holder in holders
+            if isinstance(holder, RowAnnotation | PatientColumn | SplitLists | SplitColumn)
+        )
 
     @property
     def _label_fields(self) -> set[str]:

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from medshard.registry.concepts import Vocabulary
 from medshard.registry.schema import CaseGroup, Entry, LabelSpec, PatientColumn, SplitField
 from medshard.registry.schema.annotations import Annotation
-from medshard.registry.schema.cases import ImageSpec, SplitLists
+from medshard.registry.schema.cases import ImageSpec, SplitColumn, SplitLists
 from medshard.registry.site.markup import NOTHING, Content, Html, code, folded, join, link, pairs, table, tag
 from medshard.registry.site.words import PATIENTS
 
@@ -58,6 +58,9 @@ def _part(group: CaseGroup) -> Content:
     if isinstance(group.split, SplitField):
         words = ", ".join(f"{word} = {part}" for word, part in group.split.values.items())
         return join("field ", code("{" + group.split.field + "}"), f": {words}")
+    if isinstance(group.split, SplitColumn):
+        words = ", ".join(f"{word} = {part}" for word, part in group.split.values.items())
+        return join("column ", code(group.split.column), " of ", code(group.split.path), f": {words}")
     if isinstance(group.split, SplitLists):
         return join(*(join(f"{part}: ", code(path)) for part, path in group.split.files.items()), separator=", ")
     return group.split

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import shutil
+import sys
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -22,6 +24,9 @@ from medshard.registry.store.digests import canonical_json, sha256_bytes, sha256
 
 FORMAT_VERSION = 1
 LISTING_SUFFIX = ".listing"
+
+# From how many files on a tree is brought to the disk with its whole file system: one by one, each waits for the disk.
+MANY_FILES = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -343,9 +348,11 @@ def _local_folder(url: str | Path) -> Path:
 
 
 def _rename_into_place(source: Path, target: Path) -> None:
-    for path in [source, *source.rglob("*")]:
-        if path.exists():  # a broken link has nothing to bring to the disk
-            _sync(path)
+    paths = [source, *source.rglob("*")]
+    if len(paths) < MANY_FILES or not _sync_file_system(source):
+        for path in paths:
+            if path.exists():  # a broken link has nothing to bring to the disk
+                _sync(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists():  # the same bytes, published before
         return
@@ -362,6 +369,15 @@ def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     os.fsync(descriptor)
     os.close(descriptor)
+
+
+def _sync_file_system(path: Path) -> bool:
+    """Bring all that its file system has to the disk, at once; False where the system has no such call."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return sys.platform == "linux" and ctypes.CDLL(None, use_errno=True).syncfs(descriptor) == 0
+    finally:
+        os.close(descriptor)
 
 
 def _expect(path: Path, expected: str, found: str) -> None:

@@ -42,6 +42,14 @@ def write_pages(path, *pages, **options):
             )
 
 
+def test_a_key_is_the_number_of_a_page(tmp_path):
+    write_pages(tmp_path / "layers.tif", *((page, 0) for page in STACK))
+    image, _ = both(tmp_path / "layers.tif", Request(key="3"))
+    np.testing.assert_array_equal(image.array[0, 0], STACK[3])
+    for key in ("5", "liver", "-1", "\u0663"):
+        assert refusal(tmp_path / "layers.tif", Request(key=key)).code == "read.no_such_page"
+
+
 def test_equal_pages_are_a_stack_along_z_without_trusted_geometry(tmp_path):
     write_pages(tmp_path / "stack.tif", *((page, 0) for page in STACK))
     image, header = both(tmp_path / "stack.tif")

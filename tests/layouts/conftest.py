@@ -7,7 +7,9 @@ import os
 import pytest
 
 # So that a failing comparison shows what differs.
-pytest.register_assert_rewrite("trees.checks", "trees.annotation_checks", "trees.offering", "trees.tree")
+pytest.register_assert_rewrite(
+    "trees.checks", "trees.annotation_checks", "trees.content_checks", "trees.offering", "trees.tree"
+)
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ import pytest
 from made_builds import built, catalog_of, faults, volume_of
 from PIL import Image as Pillow
 
-from medshard.errors import CatalogError
+from medshard.errors import CatalogError, SplitError
 from medshard.loaders.shard_reader import SampleIndex
 from medshard.pipelines.build import build
 from medshard.registry.store import Store
@@ -122,6 +122,30 @@ def test_boxes_reach_the_shards_in_pixels_of_the_image(source: Path, store: Stor
     assert index.read_rows(index.find("b"), "annotations/boxes").num_rows == 0  # nothing was found on b
 
 
+def test_run_lengths_tell_nothing_found_from_never_looked_at(source: Path, store: Store) -> None:
+    """The form of SIIM-ACR: -1 in the row of a film without a finding; a film without a row was not read."""
+    for case in ("found", "healthy", "unread"):
+        save_picture(source / f"films/{case}.png")
+    (source / "runs.csv").write_text("ImageId, EncodedPixels\nfound, 21 3 1 2\nhealthy, -1\n")
+    masks = {
+        "kind": "contours",
+        "path": "runs.csv",
+        "format": "csv",
+        "runs": "relative",
+        "key_column": "ImageId",
+        "values": {"EncodedPixels": "pneumothorax"},
+        "examined": ["pneumothorax"],
+    }
+    results = built(source, group(annotations={"masks": masks}), store)
+    assert np.argwhere(volume_of(results, store, "found").labels["masks"].array[0, 0].T).tolist() == [
+        [1, 1], [1, 2], [1, 3], [1, 5], [1, 6],
+    ]  # fmt: skip
+    healthy = volume_of(results, store, "healthy").labels["masks"]
+    assert (healthy.examined, healthy.array.any()) == (("pneumothorax",), False)
+    assert "masks" not in volume_of(results, store, "unread").labels
+    assert "annotation.no_row" in faults(results, "unread")
+
+
 def test_patients_out_of_a_table_join_their_cases(source: Path, store: Store) -> None:
     for case in ("a", "b", "c"):
         save_picture(source / f"films/{case}.png")
@@ -162,6 +186,24 @@ def test_splits_out_of_lists_are_counted(source: Path, store: Store) -> None:
     assert results["cases"].details["shipped_split"] == {"test": 1, "train": 2}
 
 
+def test_splits_out_of_the_column_of_a_table(source: Path, store: Store) -> None:
+    for case in ("a", "b", "c"):
+        save_picture(source / f"films/{case}.png")
+    (source / "split.csv").write_text("image,part\na,train\nb,validate\nb,validate\n")
+    split = {
+        "path": "split.csv",
+        "key_column": "image",
+        "column": "part",
+        "values": {"train": "train", "validate": "validation"},
+    }
+    results = built(source, group(split=split), store)
+    assert results["cases"].details["shipped_split"] == {"train": 1, "validation": 1}
+    assert "1 cases have no part" in results["cases"].details["warnings_of_tables"][0]
+    (source / "split.csv").write_text("image,part\na,train\na,validate\n")
+    with pytest.raises(SplitError, match="two parts"):
+        built(source, group(split=split), store)
+
+
 def test_a_changed_row_validates_its_table_s_cases_again(source: Path, store: Store) -> None:
     save_picture(source / "films/a.png")
     (source / "labels.csv").write_text("image,findings\na.png,Mass\n")
@@ -171,7 +213,7 @@ def test_a_changed_row_validates_its_table_s_cases_again(source: Path, store: St
     assert states_of(built(source, spec, store), store, "a")["lung mass"] == "absent"
 
 
-def test_masks_in_a_palette_and_in_the_opacity_of_a_picture(source: Path, store: Store) -> None:
+def test_masks_in_a_palette_in_the_opacity_and_in_the_first_channel_of_a_picture(source: Path, store: Store) -> None:
     """Read as colours both would be something else: the palette shows no class number, the colours are all black."""
     shape = np.zeros((20, 24), np.uint8)
     shape[3:9, 5:11] = 1
@@ -182,9 +224,12 @@ def test_masks_in_a_palette_and_in_the_opacity_of_a_picture(source: Path, store:
         indexed.save(source / f"films/{case}_class.bmp" if case == "b" else source / f"films/{case}_class.png")
         opaque = Pillow.fromarray(np.dstack([shape * 0, shape * 0, shape * 0, shape * 255]), "RGBA")
         opaque.save(source / f"films/{case}_alpha.png")
+        numbered = Pillow.fromarray(np.dstack([shape * 2, shape * 7, shape * 9]), "RGB")
+        numbered.save(source / f"films/{case}_red.png")
     labels = {
         "classes": {"path": "films/{case}_class.*", "classes": {2: "lung nodule"}, "drawn_in": "palette"},
         "drawn": {"path": "films/{case}_alpha.png", "classes": {1: "lung nodule"}, "threshold": 1, "drawn_in": "alpha"},
+        "first": {"path": "films/{case}_red.png", "classes": {2: "lung nodule"}, "drawn_in": "red"},
     }
     results = built(source, group(labels=labels, where={"case": "[ab]"}), store)
     for case in ("a", "b"):
@@ -192,3 +237,4 @@ def test_masks_in_a_palette_and_in_the_opacity_of_a_picture(source: Path, store:
         found = volume_of(results, store, case).labels
         np.testing.assert_array_equal(found["classes"].array[0, 0], shape * 2)
         np.testing.assert_array_equal(found["drawn"].array[0, 0], shape)
+        np.testing.assert_array_equal(found["first"].array[0, 0], shape * 2)

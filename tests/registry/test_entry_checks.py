@@ -203,6 +203,18 @@ def test_classes_are_as_many_as_stated(
         assert message.endswith(says)
 
 
+def test_a_word_of_a_table_that_stands_for_no_class_may_be_counted_or_not() -> None:
+    told = {"kind": "class-table", "path": "a.csv", "column": "c", "values": {"1": "liver"}, "unmapped": {"-1": "none"}}
+
+    def stated(classes: int) -> list[tuple[str, str]]:
+        return faults(
+            entry(source={"classes": classes}, tasks=["classification"], cases=[group(annotations={"diagnosis": told})])
+        )
+
+    assert stated(1) == stated(2) == []
+    assert [field for classes in (0, 3) for field, _ in stated(classes)] == ["source.classes"] * 2
+
+
 def test_classes_of_two_groups_with_the_same_layer_count_once_and_nothing_counts_without_labels() -> None:
     assert faults(entry(source={"classes": 1}, cases=[group(labels={"m": MASK}), group(labels={"m": MASK})])) == []
     assert faults(entry(source={"classes": 9}, tasks=["self-supervised"], cases=[group()])) == []
@@ -359,3 +371,13 @@ def test_the_channels_of_a_plan_are_images_of_the_cases() -> None:
     cases = [group(images=images, labels=labels)]
     assert faults(entry(cases=cases, plans={"default": {"channels": ["ct"]}})) == []
     assert only_fault(entry(cases=cases, plans={"default": {"channels": ["pet"]}}))[0] == "plans.default.channels"
+
+
+@pytest.mark.parametrize("kind", ["meshes", "videos", "signals"])
+def test_the_channels_of_a_plan_may_be_of_another_kind(kind: str) -> None:
+    only = {"case": "{case}", "patient_basis": "one-per-case", "modality": "other"}
+    cases = [{**only, kind: {"scan": {"path": "{case}.bin"}}}]
+    plans = {"default": {"channels": ["scan"]}, "other": {"channels": ["frames"]}}
+    assert [place for place, _ in faults(entry(cases=cases, plans=plans)) if place.startswith("plans")] == [
+        "plans.other.channels"
+    ]

@@ -13,7 +13,7 @@ from medshard.converters.annotations.rows.rows import RowShape, cell_of, column_
 from medshard.converters.annotations.rows.text_tables import encoding_of, open_text, text_lines
 from medshard.converters.formats.faults import errors_of_case
 from medshard.errors import CaseError, SplitError
-from medshard.registry.schema.cases import PatientColumn, SplitLists
+from medshard.registry.schema.cases import PatientColumn, SplitColumn, SplitLists
 from medshard.registry.vocabulary import SplitName
 
 TABLES = (".csv", ".tsv", ".xlsx", ".xls", ".json", ".jsonl", ".parquet")
@@ -77,6 +77,41 @@ def split_of_lists(
     without = len(keys) - len(parts)
     warnings += [f"{without} cases stand in none of the lists of the split"] if without else []
     return ListedSplit(parts=parts, warnings=tuple(warnings))
+
+
+def split_of_table(files: Sequence[Path], split: SplitColumn, keys: Mapping[str, str], *, where: str) -> ListedSplit:
+    """The part of each case, from the column of a table. keys: case -> what it is called in `key_column`.
+
+    Raises CaseError[annotation.no_key_column | annotation.ambiguous_key | split.no_column | read.*],
+    SplitError[split.in_two_parts].
+    """
+    rows = read_rows(files, where=where, shape=RowShape())
+    if rows.rows and not has_column(rows.rows, split.column):
+        raise CaseError(
+            "split.no_column",
+            where=where,
+            problem="the table of the split has no such column",
+            details={"expected": split.column, **nearest(split.column, rows.columns)},
+            action="Correct `column` of the split in the entry's layout.",
+        )
+    indexed = index_rows(rows, set(keys.values()), key_column=split.key_column, where=where)
+    parts: dict[str, SplitName] = {}
+    for case, key in keys.items():
+        words = {word_of(cell_of(row, split.column)) for row in indexed.by_key.get(key, ())}
+        found = {split.values[word] for word in words if word in split.values}
+        if len(found) > 1:
+            raise SplitError(
+                "split.in_two_parts",
+                where=where,
+                problem="the table of the split names two parts for a case",
+                details={"case": case, "parts": ", ".join(sorted(found))},
+                action="Correct the table, or `split` in the entry's layout.",
+            )
+        if found:
+            parts[case] = found.pop()
+    without = len(keys) - len(parts)
+    said = (f"{without} cases have no part of the split in its table",) if without else ()
+    return ListedSplit(parts=parts, warnings=(*rows.warnings, *indexed.warnings, *said))
 
 
 def patients_of_table(

@@ -70,7 +70,14 @@ def _options(annotation: QuestionAnswers, row: Row, column: str | None) -> dict[
             return {str(letter): text_of(words) for letter, words in cell.items() if not is_blank(words)}
         cells = cell if isinstance(cell, list) else []
     lettered = zip(LETTERS, cells, strict=False)
-    return dict(_lettered(letter, choice) for letter, choice in lettered if not is_blank(choice))
+    return _without_letters(dict(_lettered(letter, choice) for letter, choice in lettered if not is_blank(choice)))
+
+
+def _without_letters(options: dict[str, str]) -> dict[str, str]:
+    """Choices that all repeat their own letter, as in `A: liver`, without it."""
+    if not all(words.startswith(f"{letter}:") for letter, words in options.items()):
+        return options
+    return {letter: words.removeprefix(f"{letter}:").strip() for letter, words in options.items()}
 
 
 def _lettered(letter: str, choice: Cell) -> tuple[str, str]:

@@ -7,7 +7,13 @@ from collections.abc import Mapping, Sequence
 from medshard.converters.annotations.rows.boxes import read_boxes
 from medshard.converters.annotations.rows.classes import class_folder, read_classes
 from medshard.converters.annotations.rows.landmarks import read_landmarks
-from medshard.converters.annotations.rows.lists import ListedSplit, TabledPatients, patients_of_table, split_of_lists
+from medshard.converters.annotations.rows.lists import (
+    ListedSplit,
+    TabledPatients,
+    patients_of_table,
+    split_of_lists,
+    split_of_table,
+)
 from medshard.converters.annotations.rows.matching import IndexedRows, index_rows, is_own_file, key_of
 from medshard.converters.annotations.rows.outlines import is_row_contours, outline_masks, read_outlines
 from medshard.converters.annotations.rows.places import PlaceGrid
@@ -53,6 +59,7 @@ __all__ = [
     "row_decoders",
     "row_shape",
     "split_of_lists",
+    "split_of_table",
 ]
 
 

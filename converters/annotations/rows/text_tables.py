@@ -136,9 +136,7 @@ def _records(path: Path, lines: Iterator[str], shape: RowShape) -> Iterator[list
     for cells in csv.reader(_chained(first, lines), delimiter=delimiter, skipinitialspace=True):
         if cells and cells[-1].endswith(AFTER_THE_END):
             if cells != [AFTER_THE_END]:
-                raise bad_file(
-                    "read.truncated", path, "the last cell begins with a quotation mark that nothing closes"
-                )
+                raise bad_file("read.truncated", path, "the last cell begins with a quotation mark that nothing closes")
             return
         if len(cells) > MOST_COLUMNS:
             raise bad_file(

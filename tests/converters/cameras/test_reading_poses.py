@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from medshard.converters.annotation_table import COLUMNS
-from medshard.converters.cameras.reading import UNITY_AXES, PoseRequest, pose_doubts, read_poses
+from medshard.converters.cameras.reading import UNITY_AXES, PoseRequest, file_doubts, pose_doubts, read_poses
 from medshard.converters.cameras.rotations import rotation_of_quaternion
 from medshard.errors import CaseError
 
@@ -270,3 +270,21 @@ def test_doubts_between_poses_and_a_video(tmp_path: Path) -> None:
 def test_a_quaternion_is_the_rotation_that_scipy_makes_of_it(quaternion: tuple[float, ...]) -> None:
     unit = np.array(quaternion) / np.linalg.norm(quaternion)
     np.testing.assert_allclose(rotation_of_quaternion(*unit.tolist()), Rotation.from_quat(unit).as_matrix(), atol=1e-12)
+
+
+UNITY_HEADER = "tX,tY,tZ,rX,rY,rZ,rW,time(s)"
+STILL = "0,0,0,0,0,0,1,0"
+
+
+@pytest.mark.parametrize("end", ["0.66,8.98", "0.66,8.98,-3.1,0.0,0.0,0.0"])
+def test_a_last_row_that_breaks_off_is_left_out_and_told(end: str, tmp_path: Path) -> None:
+    path = written(tmp_path / "poses.csv", "\r\n".join([UNITY_HEADER, STILL, STILL, end]))
+    assert len(read_poses([path], where=WHERE)) == 2
+    assert file_doubts([path], where=WHERE) == ["The file of poses breaks off within its last row, which is left out."]
+
+
+def test_a_short_row_that_was_finished_is_no_broken_end(tmp_path: Path) -> None:
+    assert refusal(written(tmp_path / "a.csv", f"{UNITY_HEADER}\n{STILL}\n0.66,8.98\n")).code == "poses.not_numbers"
+    middle = written(tmp_path / "b.csv", f"{UNITY_HEADER}\n0.66,8.98\n{STILL}")
+    assert refusal(middle).code == "poses.not_numbers"
+    assert file_doubts([written(tmp_path / "c.csv", f"{UNITY_HEADER}\n{STILL}\n{STILL}")], where=WHERE) == []

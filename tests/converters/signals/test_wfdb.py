@@ -255,6 +255,16 @@ class TestAnnotations:
         (event,) = read_events([path], where="entry/case", format="WFDB annotation", rate_hz=10.0)
         assert event.onset_s == 4.0
 
+    def test_what_the_package_wfdb_writes_with_a_rate_begins_with_a_step_back(self, tmp_path: Path) -> None:
+        """Behind the rate stands a jump by -1 and no annotation, one sample later."""
+        samples, symbols = np.array([18, 77, 370]), ["N", "A", "V"]
+        wfdb.wrann("r", "atr", samples, symbols, fs=360, write_dir=str(tmp_path))
+        found = read_events([tmp_path / "r.atr"], where="entry/case", format="WFDB annotation")
+        other = wfdb.rdann(str(tmp_path / "r"), "atr")
+        assert [(event.word, round(event.onset_s * 360)) for event in found] == list(
+            zip(other.symbol, other.sample, strict=True)
+        )
+
     @pytest.mark.parametrize("content", [b"\x01\x04", b"\x00\xf0\x00\x00", b"\x05\xfc\x00\x00", b"\xff\xd7\x00\x00"])
     def test_a_file_that_cannot_be_followed_is_refused(self, tmp_path: Path, content: bytes) -> None:
         path = tmp_path / "r.atr"

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from trees.annotation_checks import check_annotations
+from trees.content_checks import check_columns, check_signals
 from trees.offering import offer
 from trees.phantom import NOISE
 from trees.tree import Expected, MadeTree, Tree
@@ -20,11 +21,12 @@ from medshard.errors import CatalogError
 from medshard.pipelines.build import build
 from medshard.pipelines.stages.layout_support import refuse_unread_layout
 from medshard.pipelines.stages.raw import raw_files
+from medshard.pipelines.stages.shared_rows import with_tabled_facts
 from medshard.pipelines.stages.stage import StageResult
 from medshard.registry import Catalog
 from medshard.registry.acquisition.options import AcquisitionOptions
 from medshard.registry.layout import discover
-from medshard.registry.schema import Entry, SplitLists
+from medshard.registry.schema import Entry
 from medshard.registry.store import Store
 from medshard.registry.store.records import CaseRecord
 
@@ -46,7 +48,7 @@ class Built:
         record = self.record("volumes", case)
         assert record.error is None, record.error
         assert record.output is not None, f"{case} was not converted: {self.record('cases', case).facts.get('faults')}"
-        return read_volume(self.store.path(record.output))
+        return read_volume(self.store.path(record.output), record.facts.get("row"))
 
     @property
     def converted(self) -> list[str]:
@@ -107,10 +109,13 @@ def check_layout(built: Built) -> None:
     assert not astray, "no case needs these files"
     idle = [left for left in expected.left if not any(fnmatchcase(path, left) for path in found.unmatched)]
     assert not idle, "these patterns of `left` match no file that is left"
-    assert len(set(expected.cases.values())) > 1, "a tree has two patients at least"
-    by_lists = any(isinstance(group.split, SplitLists) for group in built.catalog.entry(built.entry).cases)
-    if expected.split and not by_lists:
-        assert {case.case: case.split for case in found.cases if case.split} == dict(expected.split)
+    many = len(set(expected.cases.values())) > 1 or len(expected.cases) == 1
+    assert many, "a tree has two patients at least, but where all of it is one case"
+    if expected.split:
+        entry = built.catalog.entry(built.entry)
+        located = {path: file.location for path, file in raw_files(built.store, built.results["raw"].manifest).items()}
+        tabled = with_tabled_facts(entry, found.cases, located)
+        assert {case.case: case.split for case in tabled.cases if case.split} == dict(expected.split)
 
 
 def is_data_of(path: str, headers: set[str]) -> bool:
@@ -169,6 +174,8 @@ def check_volume(built: Built, case: str) -> None:
     if case in expected.contents:
         kinds = (volume.meshes, volume.slides, volume.videos, volume.signals, volume.tables, volume.texts)
         assert {name for kind in kinds for name in kind} == set(expected.contents[case]), case
+    check_columns(volume, expected.columns.get(case, {}), case)
+    check_signals(volume, expected.signals.get(case, {}), case)
     if case in expected.annotations:
         check_annotations(volume, expected.annotations[case], case, aligned=expected.aligned)
     if expected.aligned:

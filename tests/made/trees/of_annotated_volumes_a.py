@@ -73,7 +73,7 @@ def three_d_rad(root: Tree) -> Expected:
     ),
 )
 def chest_ctscan_images(root: Tree) -> Expected:
-    """The stage stands in the folders of train and valid and not in those of test; a JPEG; a name for two classes."""
+    """The stage stands in the folders of train and valid and not in those of test; a JPEG; a copy in two parts."""
     pack = root.archive("chest-ctscan-images.zip")
     told = {
         "train/adenocarcinoma_left.lower.lobe_T2_N0_M0_Ib/000005 (3).png": "lung adenocarcinoma",
@@ -85,7 +85,9 @@ def chest_ctscan_images(root: Tree) -> Expected:
         "test/normal/6 - Copy (2) - Copy.png": "normal",
     }
     for path in told:
-        write_picture(pack / f"Data/{path}", Phantom(path, SIDE).rgb())
+        # The copies of normal slices lie in two parts of the split.
+        seed = "a copy" if " - Copy.png" in path else path
+        write_picture(pack / f"Data/{path}", Phantom(seed, SIDE).rgb())
     cases = {path.replace("/", "_"): (path.partition("/")[0], concept) for path, concept in told.items()}
     parts = {"train": "train", "valid": "validation", "test": "test"}
     return Expected(
@@ -99,7 +101,7 @@ def chest_ctscan_images(root: Tree) -> Expected:
     "cmrxmotion",
     evidence=(
         "listing c-thorax: github:openmedlab/Awesome-Medical-Dataset resources/CMRxMotion.md",
-        "find_string 'P001-1-ED', file ids 54602194059, 55122181008 (IQA.csv: Image, Label; singleton axis; 1 LV, 2 MYO, 3 RV)",
+        "find_string 'P001-1-ED', file ids 54602194059, 55122181008 (IQA.csv; last axis; 1 LV, 2 MYO, 3 RV)",
     ),
 )
 def cmrxmotion(root: Tree) -> Expected:
@@ -126,9 +128,18 @@ def cmrxmotion(root: Tree) -> Expected:
         cases={case: case.partition("-")[0] for case in (*grades, "P021-2-ES")},
         labels=labels,
         images={case: {"image": (6, 40, 36)} for case in grades},
-        annotations={case: {"quality": {"motion": float(grade)}} for case, grade in grades.items()},
+        annotations={case: {"quality": {"Label": float(grade)}} for case, grade in grades.items()},
         split={**dict.fromkeys(grades, "train"), "P021-2-ES": "validation"},
     )
+
+
+STATUS = ("status_left", "status_right")
+PLACES = {-1: (0, 0.0), 0: (2, 1.0), 1: (3, 1.0), 2: (3, 4.5), 999: (0, 0.0)}
+"""Slices from the bifurcation, at slice 2, with their quality and status; the last one has the number 999."""
+GRADES = {
+    **{f"AHAStatus {index}": status for index, (_, status) in PLACES.items()},
+    **{f"IQ {index}": float(quality) for index, (quality, _) in PLACES.items()},
+}
 
 
 @tree(
@@ -159,7 +170,7 @@ def cosmos_2022(root: Tree) -> Expected:
     return Expected(
         cases={case: case for case in parts},
         labels=labels,
-        annotations={case: {"status": 5 * (1 if case == "14" else 2)} for case in labels},
+        annotations={case: dict.fromkeys(STATUS if case != "14" else STATUS[:1], GRADES) for case in labels},
         split=parts,
     )
 
@@ -178,9 +189,10 @@ def write_side(folder: Path, case: str, side: str, drawn: np.ndarray, *, x: int)
         images.append(f'<QVAS_Image xmlns="" ImageName="E{case}S101I{z + 1}">{contours}</QVAS_Image>')
     head = '<?xml version="1.0" encoding="UTF-8"?>'
     write_lines(folder / series, f'{head}<QVAS_Series xmlns="vil.rad.washington.edu">', *images, "</QVAS_Series>")
-    # Locations count from the bifurcation, and a last one has the number 999.
-    places = [f'<Location Index="{index}"><IQ>{quality}</IQ><AHAStatus>{status}</AHAStatus></Location>'
-              for index, quality, status in ((-1, 0, 0.0), (0, 2, 1.0), (1, 3, 1.0), (2, 3, 4.5), (999, 0, 0.0))]  # fmt: skip
+    places = [
+        f'<Location Index="{index}"><IQ>{quality}</IQ><AHAStatus>{status}</AHAStatus></Location>'
+        for index, (quality, status) in PLACES.items()
+    ]
     write_lines(
         folder / f"{case}{side}.QVJ",
         f'{head}<QVAS_Project xmlns="vil.rad.washington.edu"><QVAS_System_Info xmlns=""><BifurcationLocation>'
@@ -210,12 +222,14 @@ def contour(kind: str, corner: Sequence[int], side: int) -> str:
 )
 def covid_ct(root: Tree) -> Expected:
     """Two slices of one patient; the others, without COVID-19, tell none."""
+    figure = "2019-novel-Coronavirus-severe-adult-respiratory-dist_2020_International-Jour-p3-89"
     positive = {
-        "2019-novel-Coronavirus-severe-adult-respiratory-dist_2020_International-Jour-p3-89%0.png": ("Patient 2", "train"),
-        "2019-novel-Coronavirus-severe-adult-respiratory-dist_2020_International-Jour-p3-89%1.png": ("Patient 2", "train"),
+        f"{figure}%0.png": ("Patient 2", "train"),
+        f"{figure}%1.png": ("Patient 2", "train"),
         "2020.01.24.919183-p27-132.png": ("Patient 1", "val"),
+        "2020.02.11.20021493-p16-109.png": ("Patient 3", "test"),
     }
-    negative = {"0.jpg": "train", "1%0.jpg": "test"}
+    negative = {"0.jpg": "train", "1%0.jpg": "val", "13.jpg": "test"}
     here, there = root.archive("CT_COVID.zip"), root.archive("CT_NonCOVID.zip")
     for name in positive:
         write_picture(here / f"CT_COVID/{name}", Phantom(name, SIDE).rgb())
@@ -239,49 +253,4 @@ def covid_ct(root: Tree) -> Expected:
         annotations={case: {"finding": concept} for case, (_, _, concept) in found.items()},
         split={case: parts[part] for case, (_, part, _) in found.items()},
         left=("NonCOVID-CT-MetaInfo.csv",),
-    )
-
-
-@tree(
-    "hecktor-2022",
-    evidence=(
-        "listing a-wholebody: hecktor-2022 (both trees; CHUM-001, MDA-201)",
-        "find_string 'endpoint_training.csv', file id 3225508501 (PatientID, Relapse, RFS; Task 1, Task 2, CenterID)",
-    ),
-)
-def hecktor_2022(root: Tree) -> Expected:
-    """PET on a grid of its own; a case without the node, one without an outcome."""
-    pack = root.archive("hecktor2022_training_corrected_v3.zip")
-    top = "hecktor2022_training_corrected_v3/hecktor2022_training/hecktor2022"
-    concepts = {1: "primary gross tumour volume", 2: "nodal gross tumour volume"}
-    labels = {}
-    for case, values in (("CHUM-001", (1, 2)), ("CHUM-002", (1,)), ("MDA-201", (1, 2))):
-        body = Phantom(case, (10, 36, 40), values=values)
-        write_nifti(pack / f"{top}/imagesTr/{case}__CT.nii.gz", body.ct(), (3.0, 1.0, 1.0))
-        uptake = Phantom(case, (8, 24, 24)).pet()
-        write_nifti(pack / f"{top}/imagesTr/{case}__PT.nii.gz", uptake, (3.5, 2.0, 2.0))
-        write_nifti(pack / f"{top}/labelsTr/{case}.nii.gz", body.labels, (3.0, 1.0, 1.0))
-        labels[case] = {"tumours": body.counts({value: concepts[value] for value in values})}
-    outcomes = {"CHUM-001": (0, 1704), "MDA-201": (1, 420)}
-    write_table(
-        pack / f"{top}/hecktor2022_endpoint_training.csv",
-        [{"PatientID": case, "Relapse": relapse, "RFS": days} for case, (relapse, days) in outcomes.items()],
-    )
-    write_lines(
-        pack / f"{top}/hecktor2022_clinical_info_training.csv",
-        'PatientID,Task 1,Task 2,CenterID,Gender,Age,Weight,Tobacco,Alcohol,Performance status,"HPV status (0=-, 1=+)",'
-        "Surgery,Chemotherapy",
-        "CHUM-001,1,1,2,M,73,64,,,,0,,1",
-    )
-    return Expected(
-        cases={case: case for case in labels},
-        labels=labels,
-        images={case: {"ct": (10, 36, 40), "pet": (8, 24, 24)} for case in labels},
-        modality=dict.fromkeys(labels, "PET-CT"),
-        annotations={
-            case: {"outcome": {"Relapse": float(relapse), "RFS": float(days)}}
-            for case, (relapse, days) in outcomes.items()
-        },
-        split=dict.fromkeys(labels, "train"),
-        left=("*_clinical_info_training.csv",),
     )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,20 +42,29 @@ def write_edf(path: Path, signals: dict[str, Array], rate: float, *, unit: str =
     return path
 
 
+@contextmanager
+def quiet_wfdb() -> Iterator[ModuleType]:
+    """The package wfdb, whose use of pandas is warned of."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import wfdb
+
+        yield wfdb
+
+
 def write_wfdb(path: Path, signals: dict[str, Array], rate: float, *, comments: Sequence[str] = ()) -> Path:
     """A record of PhysioNet, PATH.hea and PATH.dat, in mV."""
-    import wfdb
-
-    wfdb.wrsamp(
-        path.name,
-        fs=rate,
-        units=["mV"] * len(signals),
-        sig_name=list(signals),
-        p_signal=np.stack([np.asarray(samples, float) for samples in signals.values()], axis=1),
-        fmt=["16"] * len(signals),
-        comments=list(comments),
-        write_dir=str(path.parent),
-    )
+    with quiet_wfdb() as wfdb:
+        wfdb.wrsamp(
+            path.name,
+            fs=rate,
+            units=["mV"] * len(signals),
+            sig_name=list(signals),
+            p_signal=np.stack([np.asarray(samples, float) for samples in signals.values()], axis=1),
+            fmt=["16"] * len(signals),
+            comments=list(comments),
+            write_dir=str(path.parent),
+        )
     return path
 
 

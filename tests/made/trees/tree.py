@@ -79,9 +79,10 @@ class Expected:
     cases: name of each case -> its patient; exactly these. images: case -> image -> (z, y, x). spacing: case -> mm
     (z, y, x) of its first image. modality: case -> of the group. labels: case -> layer -> concept -> voxels; all layers
     of the case, and no other concept has a voxel; nothing for a case without labels. contents: case -> names of its
-    meshes, slides, videos, signals, tables, texts. annotations: case -> annotation -> what it has to say, in the forms
-    of `annotation_checks.said`; all of the case. split: case -> part as shipped (train, validation, test, unlabelled),
-    without the cases that have none.
+    meshes, slides, videos, signals, tables, texts. columns: case -> table or text -> column -> all of its values.
+    signals: case -> signal -> its rate in Hz and its values (c, t) in their unit. annotations: case -> annotation ->
+    what it has to say, in the forms of `annotation_checks.said`; all of the case.
+    split: case -> part as shipped (train, validation, test, unlabelled), without the cases that have none.
     excluded: case -> code of the fault that is found in it, such as `annotation.empty`; cases without any label need
     no word. left: patterns (`*` over slashes too) of the files that no case needs; all others are claimed by one.
     aligned: whether masks and boxes lie on the phantoms that they were drawn with.
@@ -93,6 +94,8 @@ class Expected:
     modality: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, Mapping[str, Mapping[str, int]]] = field(default_factory=dict)
     contents: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    columns: Mapping[str, Mapping[str, Mapping[str, Sequence[Any]]]] = field(default_factory=dict)
+    signals: Mapping[str, Mapping[str, tuple[float | None, Any]]] = field(default_factory=dict)
     annotations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     split: Mapping[str, str] = field(default_factory=dict)
     excluded: Mapping[str, str] = field(default_factory=dict)

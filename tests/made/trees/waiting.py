@@ -10,7 +10,5 @@ from types import MappingProxyType
 
 WAITING: Mapping[str, str] = MappingProxyType(
     {
-        "chaos-ct": "a mask as a folder of PNG slices is not read as one stack",
-        "chaos-mri": "a mask as a folder of PNG slices is not read as one stack",
     }
 )

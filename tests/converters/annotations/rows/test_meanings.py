@@ -210,6 +210,19 @@ def test_the_letter_of_a_choice_becomes_its_words(options: object) -> None:
     assert found == {"question": "Which?", "answer": "no", "options": ["yes", "no"], "topic": "Organ", "language": "zh"}
 
 
+@pytest.mark.parametrize("answer", ["B", "Focal"])
+def test_choices_that_repeat_their_letters_lose_them(answer: str) -> None:
+    row = {"Choice A": " A:Diffuse ", "Choice B": " B: Focal ", "answer": answer}
+    found = questions({"options": ["Choice A", "Choice B"]}, row)
+    assert (found["answer"], found["options"]) == ("Focal", ["Diffuse", "Focal"])
+
+
+def test_a_colon_in_one_choice_is_no_letter() -> None:
+    row = {"Choice A": "A: wave", "Choice B": "C: wave", "answer": "A"}
+    found = questions({"options": ["Choice A", "Choice B"]}, row)
+    assert (found["answer"], found["options"]) == ("A: wave", ["A: wave", "C: wave"])
+
+
 def test_an_answer_in_words_stays_as_it_is() -> None:
     assert questions({}, {"answer": "1 cm"})["answer"] == "1 cm"
     assert questions({}, {"answer": 3})["answer"] == "3"
