@@ -18,6 +18,7 @@ from medshard import __version__
 from medshard.commands import CATALOG_COMMANDS
 from medshard.commands.acquiring import ask_terms
 from medshard.commands.choosing import root_option
+from medshard.commands.previewing import preview
 from medshard.errors import MedshardError
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def cli() -> None:
 
 for command in CATALOG_COMMANDS:
     cli.add_command(command)
+cli.add_command(preview)
 
 
 @cli.command()

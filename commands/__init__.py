@@ -1,6 +1,7 @@
 """The commands about the catalog and files at hand, by what a person wants; `cli.py` has those that build and train."""
 
 from medshard.commands.acquiring import attest, sources
+from medshard.commands.adding import add
 from medshard.commands.asking import audit_paper, labels, list_entries, overlaps, show
 from medshard.commands.contributing import card, check, export, format_command, schema, site
 from medshard.commands.converting import convert
@@ -17,6 +18,7 @@ CATALOG_COMMANDS = (
     sources,
     attest,
     convert,
+    add,
     check,
     format_command,
     schema,

@@ -16,11 +16,13 @@ from medshard.pipelines.reporting.previews.colours import (
     BLACK,
     DIM,
     FONT_PIXELS,
+    LINE,
     LINE_PIXELS,
     WHITE,
     fitting,
     font,
     text_width,
+    wrapped,
 )
 from medshard.pipelines.reporting.previews.shown import Colour, Plane, Stroke
 
@@ -30,8 +32,9 @@ Size = tuple[int, int]
 
 SCALE_BARS_MM = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500)
 # More words than this, or in a picture smaller than that, would hide what they name; the legend names it too.
-MOST_WORDS, LEAST_WORDY_PIXELS = 8, 200
+MOST_WORDS, LEAST_WORDY_PIXELS = 8, 120
 CROSS_PIXELS = 4
+FOOT_LINES, NARROW_PIXELS = 2, 130
 
 
 def panel_of(plane: Plane, size: Size, colours: Mapping[str, Colour], *, scale_bar: float | None) -> Picture.Image:
@@ -39,7 +42,8 @@ def panel_of(plane: Plane, size: Size, colours: Mapping[str, Colour], *, scale_b
 
     scale_bar: pixels of the panel per mm, for a bar; None for no bar.
     """
-    panel = Picture.fromarray(_areas(plane, size, colours) if plane.filled else _outlined(plane, size, colours))
+    marked = _areas if plane.marks == "areas" else _tints if plane.marks == "tints" else _outlined
+    panel = Picture.fromarray(marked(plane, size, colours))
     draw = ImageDraw.Draw(panel)
     _draw_strokes(draw, plane, size, colours)
     _draw_letters(draw, plane, size)
@@ -81,10 +85,8 @@ def _nearest(array: Array, size: Size) -> Array:
 
 
 def _outlined(plane: Plane, size: Size, colours: Mapping[str, Colour]) -> NDArray[np.uint8]:
-    shrinks = size[0] < plane.pixels.shape[1] or size[1] < plane.pixels.shape[0]
     # Pillow's bilinear filter widens with the step, so that what gets smaller is averaged and not picked.
-    smooth = Picture.Resampling.BILINEAR if shrinks or min(plane.pixels.shape[:2]) > 1 else Picture.Resampling.NEAREST
-    pixels = np.asarray(Picture.fromarray(plane.pixels).resize(size, smooth).convert("RGB")).copy()
+    pixels = np.asarray(Picture.fromarray(plane.pixels).resize(size, Picture.Resampling.BILINEAR).convert("RGB")).copy()
     for concept, marked in plane.marked.items():
         pixels[outline(marked, size)] = colours[concept]
     return pixels
@@ -96,7 +98,21 @@ def _areas(plane: Plane, size: Size, colours: Mapping[str, Colour]) -> NDArray[n
         pixels[_scaled(marked != 0, size)] = colours[concept]
         if marked.dtype != bool:
             pixels[outline(marked, size)] = BLACK
+    pixels[[0, -1]] = pixels[:, [0, -1]] = LINE
     return pixels
+
+
+def tinted(plane: Plane, colours: Mapping[str, Colour]) -> NDArray[np.uint8]:
+    """(rows, columns, 3): the pixels of a plane, those that are marked in the shades of their concept's colour."""
+    pixels = np.array(Picture.fromarray(plane.pixels).convert("RGB"))
+    for concept, marked in plane.marked.items():
+        places = marked != 0
+        pixels[places] = (pixels[places].astype(np.uint16) * colours[concept] // 255).astype(np.uint8)
+    return pixels
+
+
+def _tints(plane: Plane, size: Size, colours: Mapping[str, Colour]) -> NDArray[np.uint8]:
+    return np.array(Picture.fromarray(tinted(plane, colours)).resize(size, Picture.Resampling.BILINEAR))
 
 
 def _draw_strokes(draw: ImageDraw.ImageDraw, plane: Plane, size: Size, colours: Mapping[str, Colour]) -> None:
@@ -145,7 +161,8 @@ def _draw_scale_bar(draw: ImageDraw.ImageDraw, size: Size, scale: float) -> None
     fitting_bars = [length for length in SCALE_BARS_MM if length * scale <= 0.4 * size[0]]
     if not fitting_bars or size[1] < 3 * LINE_PIXELS:
         return
-    length, bottom = fitting_bars[-1], size[1] - 4
+    # In a narrow panel the letter of the lower edge would lie on the bar's words.
+    length, bottom = fitting_bars[-1], size[1] - (4 if size[0] >= NARROW_PIXELS else LINE_PIXELS + 2)
     draw.rectangle((3, bottom - 1, 5 + length * scale, bottom + 1), fill=WHITE, outline=BLACK)
     label = f"{length:g} mm" if length >= 1 else f"{length * 1000:g} um"
     draw.text((4, bottom - LINE_PIXELS - 1), label, fill=WHITE, font=font(), stroke_width=1, stroke_fill=BLACK)
@@ -154,8 +171,10 @@ def _draw_scale_bar(draw: ImageDraw.ImageDraw, size: Size, scale: float) -> None
 def _with_foot(panel: Picture.Image, foot: str) -> Picture.Image:
     if not foot:
         return panel
-    whole = Picture.new("RGB", (panel.width, panel.height + LINE_PIXELS), BLACK)
+    lines = wrapped(foot, panel.width, FOOT_LINES)
+    whole = Picture.new("RGB", (panel.width, panel.height + LINE_PIXELS * len(lines)), BLACK)
     whole.paste(panel, (0, 0))
     draw = ImageDraw.Draw(whole)
-    draw.text((0, panel.height), fitting(foot, panel.width), fill=DIM, font=font())
+    for number, line in enumerate(lines):
+        draw.text((0, panel.height + number * LINE_PIXELS), line, fill=DIM, font=font())
     return whole

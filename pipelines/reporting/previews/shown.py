@@ -14,7 +14,7 @@ from medshard.converters.array_types import Array
 Pixels = NDArray[np.uint8]
 Colour = tuple[int, int, int]
 Drawing = Callable[[int, Mapping[str, Colour]], Pixels]
-"""(width in pixels, colour of each concept) -> (rows, columns, 3): what is drawn for a width instead of being scaled."""
+"""(width in pixels, colour of each concept) -> (rows, columns, 3): what is drawn for a width and not scaled."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,10 +37,10 @@ class Plane:
     """One picture as it faces the viewer.
 
     pixels: (rows, columns) or (rows, columns, 3) uint8.
-    marked: concept -> (rows, columns), where the concept is: bool, or integers whose values are outlined each by itself.
-    filled: marks are shown as areas on black in place of the pixels.
+    marked: concept -> (rows, columns), where the concept is: bool, or integers, each value with its own outline.
+    marks: how that is shown: as outlines over the pixels, as areas on black in place of them, or as their tint.
     strokes: what is drawn over the pixels and is no mask.
-    size_mm: height and width; in pixels where nobody knows millimetres.
+    size_mm: height and width, in pixels where nobody knows millimetres; in_mm: whether a bar of mm is drawn.
     left, right, top, bottom: where in the patient the edges lie ("R", "A", or "AR" for an oblique slice); empty when
         nobody knows.
     foot: a line under the picture.
@@ -48,8 +48,9 @@ class Plane:
 
     pixels: Pixels
     size_mm: tuple[float, float]
+    in_mm: bool = False
     marked: Mapping[str, Array] = field(default_factory=dict)
-    filled: bool = False
+    marks: Literal["outlines", "areas", "tints"] = "outlines"
     strokes: tuple[Stroke, ...] = ()
     left: str = ""
     right: str = ""
@@ -68,10 +69,11 @@ class Passage:
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """The first rows of a table, as text. header: a name and a type for each column."""
+    """The first rows of a table, as text. header: a name and a type for each column; left_out: further columns."""
 
     header: tuple[tuple[str, str], ...]
     cells: tuple[tuple[str, ...], ...]
+    left_out: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -184,7 +184,7 @@ def test_values_that_are_not_finite_do_not_spoil_the_window() -> None:
 def test_a_mesh_in_millimetres_is_drawn_with_the_patients_right_on_the_left() -> None:
     # A triangle that stands tall at the patient's right and runs out to the left.
     vertices = np.array([[10.0, 0, 0], [10, 0, 20], [-30, 0, 0], [0, 5, 0]])
-    mesh = Mesh(vertices=vertices, faces=np.array([[0, 1, 2], [0, 2, 3]]))
+    mesh = Mesh(vertices=vertices, faces=np.array([[0, 1, 2], [0, 2, 3]]), space="ras")
     volume = Volume(entry="made", case="one", patient="one", images={}, meshes={"surface": mesh})
     _, front, _ = next(shown_meshes(volume)).planes
     drawn = front.pixels > 0
