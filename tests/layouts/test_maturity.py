@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from trees.tree import made_trees
 from trees.waiting import WAITING
@@ -33,6 +36,13 @@ def test_the_layout_tested_entries_are_those_whose_tree_passes(catalog: Catalog)
     passing = {entry for entry in made_trees() if entry not in WAITING and is_read(catalog.entry(entry))}
     assert claimed - passing == set(), "no tree of theirs passes"
     assert passing - claimed - acquired == set(), "their trees pass: say `maturity: layout-tested`"
+
+
+def test_the_page_names_every_entry_that_is_not_tested_and_why(catalog: Catalog) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "layout-tests.md").read_text(encoding="utf8")
+    section = page.partition("## Not tested")[2]
+    named = set(re.findall(r"^\| `([^`]+)` \| .{20,} \|$", section, flags=re.MULTILINE))
+    assert named == {entry.id for entry in catalog if entry.maturity is Maturity.DESCRIBED}
 
 
 def test_what_waits_has_a_tree() -> None:
