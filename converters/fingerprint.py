@@ -34,7 +34,7 @@ QUANTILES = 512
 BODY_HU = -500.0
 
 
-def fingerprint_volume(volume: Volume) -> Facts:
+def fingerprint_volume(volume: Volume, *, quantiles: int = QUANTILES) -> Facts:
     """Facts of one volume: `{"image_order": [names], "images": {name: facts}, "labels": {layer: facts}}`,
     and what `content_facts` says.
 
@@ -45,8 +45,8 @@ def fingerprint_volume(volume: Volume) -> Facts:
         {low, high, counts} of 64 equal bins: -1024..3072 for HU, minimum..maximum else; values outside go to the end
         bins. None when no voxel is finite.
     foreground: {source, n, mean, std, quantiles} of the labelled voxels on the image's grid ("labels"), without labels
-        of those above -500 HU ("body") or other than 0 ("nonzero"); quantiles are at most 512 values at equal steps of
-        rank. None when there are none.
+        of those above -500 HU ("body") or other than 0 ("nonzero"); quantiles are at most so many values at equal steps
+        of rank. None when there are none.
     label layer: kind, shape, examined, largest_to_smallest (voxels of the largest over those of the smallest class that
         is there; None without any), classes {concept: {voxels, volume_ml, components}}. Components are connected over
         faces, edges and corners; in an instance layer they are the instances. volume_ml is None without trusted
@@ -59,7 +59,9 @@ def fingerprint_volume(volume: Volume) -> Facts:
     }
     return {
         "image_order": [*volume.images, *volume.slides, *volume.videos],
-        "images": {name: _image_facts(image, layers.values()) for name, image in sorted(volume.images.items())},
+        "images": {
+            name: _image_facts(image, layers.values(), quantiles) for name, image in sorted(volume.images.items())
+        },
         "labels": {
             name: _label_facts(layer, volume.labels[name].kind, _is_trusted(layer, volume.images.values()))
             for name, layer in layers.items()
@@ -202,7 +204,7 @@ def rounded(value: float) -> float:
     return float(f"{value:.{DIGITS}g}")
 
 
-def _image_facts(image: Image, layers: Iterable[LabelLayer]) -> Facts:
+def _image_facts(image: Image, layers: Iterable[LabelLayer], quantiles: int) -> Facts:
     values = image.rescale.apply(image.array)
     return {
         "shape": list(image.shape),
@@ -215,7 +217,7 @@ def _image_facts(image: Image, layers: Iterable[LabelLayer]) -> Facts:
         "sequence": image.sequence,
         "unit": image.rescale.unit,
         "intensity": _intensity_facts(values, image.rescale.unit),
-        "foreground": _foreground_facts(values, image, layers),
+        "foreground": _foreground_facts(values, image, layers, quantiles),
         "voxel_digest": voxel_digest(image.array),
     }
 
@@ -241,7 +243,7 @@ def _intensity_facts(values: Values, unit: str) -> Facts | None:
     }
 
 
-def _foreground_facts(values: Values, image: Image, layers: Iterable[LabelLayer]) -> Facts | None:
+def _foreground_facts(values: Values, image: Image, layers: Iterable[LabelLayer], quantiles: int) -> Facts | None:
     marked = np.zeros(image.shape, bool)
     for layer in layers:
         if _same_grid(layer.shape, layer.affine, image):
@@ -255,7 +257,7 @@ def _foreground_facts(values: Values, image: Image, layers: Iterable[LabelLayer]
     chosen = np.sort(chosen[np.isfinite(chosen)], axis=None)
     if not chosen.size:
         return None
-    kept = min(QUANTILES, chosen.size)
+    kept = min(quantiles, chosen.size)
     ranks = ((np.arange(kept) + 0.5) * (chosen.size / kept)).astype(np.intp)
     return {
         "source": source,

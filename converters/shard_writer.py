@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -20,7 +20,7 @@ import numpy as np
 import zarr
 from numcodecs import Blosc
 from zarr.codecs import BloscCodec
-from zarr.storage import LocalStore
+from zarr.storage import MemoryStore
 
 from medshard.converters.plan import Plan, Shape
 from medshard.converters.samples import Sample, SampleLabel
@@ -52,10 +52,8 @@ def encode_sample(sample: Sample, plan: Plan, folder: Path) -> None:
     Raises CaseError[shard.shape] when image and label maps are not on one grid.
     """
     _check_grid(sample)
-    root = zarr.open_group(
-        LocalStore(folder), mode="w", zarr_format=3, attributes={"medshard": sample_attributes(sample)}
-    )
-    piece = _Piece(root, folder)
+    piece = _Piece(folder)
+    piece.add_document("", _group_document({"medshard": sample_attributes(sample)}))
     if sample.image is not None:
         _write_array(piece, "image", sample.image, "image", _voxel_chunk(sample.image, plan))
     for layer, label in sorted(sample.labels.items()):
@@ -67,7 +65,8 @@ def encode_sample(sample: Sample, plan: Plan, folder: Path) -> None:
         _write_array(piece, f"foreground/{node_name(layer)}", rows, "table", chunk)
     for name, mesh in sorted(sample.meshes.items()):
         surface = f"meshes/{node_name(name)}"
-        root.create_group(surface, attributes={"medshard": {"unit": mesh.unit}})
+        piece.add_parents(surface)
+        piece.add_document(surface, _group_document({"medshard": {"unit": mesh.unit}}))
         for part, numbers in (("vertices", mesh.vertices), ("faces", mesh.faces)):
             _write_array(piece, f"{surface}/{part}", numbers, "mesh", (max(1, len(numbers)), numbers.shape[1]))
     write_contents(sample, partial(_write_array, piece), folder.parent)
@@ -143,10 +142,52 @@ def _check_grid(sample: Sample) -> None:
 
 @dataclass(frozen=True)
 class _Piece:
-    """The group of one sample while it is written: as zarr-python sees it, and where it lies."""
+    """The group of one sample while it is written."""
 
-    root: zarr.Group
     folder: Path
+
+    def add_document(self, name: str, document: bytes) -> None:
+        """Make a node of what describes it; "" is the root."""
+        (self.folder / name).mkdir(parents=True, exist_ok=True)
+        (self.folder / name / "zarr.json").write_bytes(document)
+
+    def add_parents(self, name: str) -> None:
+        """The groups above a node that are not there yet."""
+        for parent in reversed(PurePosixPath(name).parents[:-1]):
+            if not (self.folder / parent / "zarr.json").exists():
+                self.add_document(str(parent), _plain_group())
+
+
+def _group_document(attributes: dict[str, Any]) -> bytes:
+    """`zarr.json` of a group, as zarr-python writes it."""
+    written: dict[str, Any] = {}
+    zarr.create_group(MemoryStore(written), zarr_format=3, attributes=attributes)
+    return bytes(written["zarr.json"].to_bytes())
+
+
+@lru_cache(maxsize=1)
+def _plain_group() -> bytes:
+    return _group_document({})
+
+
+@lru_cache(maxsize=1024)
+def _array_document(
+    shape: tuple[int, ...], dtype: str, inner_chunk: tuple[int, ...], codec: tuple[Any, ...], axes: tuple[str, ...]
+) -> bytes:
+    """`zarr.json` of an array, as zarr-python writes it: in milliseconds, which small samples cannot afford each."""
+    cname, clevel, shuffle = codec
+    written: dict[str, Any] = {}
+    zarr.create_array(
+        MemoryStore(written),
+        shape=shape,
+        dtype=dtype,
+        chunks=inner_chunk,
+        shards=shard_shape(shape, inner_chunk),
+        compressors=[BloscCodec(typesize=np.dtype(dtype).itemsize, cname=cname, clevel=clevel, shuffle=shuffle)],
+        fill_value=0,
+        dimension_names=axes or None,
+    )
+    return bytes(written["zarr.json"].to_bytes())
 
 
 def _voxel_chunk(array: Array, plan: Plan) -> tuple[int, ...]:
@@ -158,18 +199,10 @@ def _write_array(piece: _Piece, name: str, array: Array, kind: ArrayKind, inner_
     """One array as one Zarr shard: zarr-python writes what describes it, `write_zarr_shard` its numbers."""
     array = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
     cname, clevel, shuffle = _codec(kind, array.dtype.itemsize)
-    for parent in reversed(PurePosixPath(name).parents[:-1]):
-        piece.root.require_group(str(parent))
-    piece.root.create_array(
-        name,
-        shape=array.shape,
-        dtype=array.dtype,
-        chunks=inner_chunk,
-        shards=shard_shape(array.shape, inner_chunk),
-        compressors=[BloscCodec(typesize=array.dtype.itemsize, cname=cname, clevel=clevel, shuffle=shuffle)],
-        fill_value=0,
-        dimension_names=("c", "z", "y", "x") if kind in ("image", "label") else None,
-    )
+    axes = ("c", "z", "y", "x") if kind in ("image", "label") else ()
+    piece.add_parents(name)
+    codec_words = (cname, clevel, shuffle)
+    piece.add_document(name, _array_document(array.shape, array.dtype.str, inner_chunk, codec_words, axes))
     codec = Blosc(cname, clevel, _SHUFFLES[shuffle])
     write_zarr_shard(array, inner_chunk, codec, piece.folder.joinpath(name, "c", *("0" for _ in array.shape)))
 

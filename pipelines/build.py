@@ -125,6 +125,7 @@ def where(store: Store, name: str, stage: str, plan: str = "default") -> list[Pa
         )
     head: Head = require_head(store, name, stage, plan if stage == "shards" else None)
     records = read_manifest(store, head.manifest).records
-    paths = [store.path(record.output) for record in records if record.output is not None]
+    # Small cases share one object.
+    paths = list(dict.fromkeys(store.path(record.output) for record in records if record.output is not None))
     attached = sorted(head.attachments.items(), key=lambda item: (not item[0].startswith("shard-"), item[0]))
-    return paths + [store.path(ref) for _, ref in attached if store.path(ref) not in paths]
+    return list(dict.fromkeys((*paths, *(store.path(ref) for _, ref in attached))))

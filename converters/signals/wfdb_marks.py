@@ -151,8 +151,10 @@ def _definitions(found: list[_Mark]) -> tuple[dict[int, str], set[int]]:
             continue
         if inside or mark.note.startswith("## "):
             places.add(place)
-        match = DEFINITION.fullmatch(mark.note) if inside else None
+        # Older files define without the two lines, in the notes that they begin with.
+        match = DEFINITION.fullmatch(mark.note) if inside or place == len(places) else None
         if match is not None:
             symbols[int(match.group(1))] = match.group(2)
+            places.add(place)
         inside = mark.note == DEFINITIONS[0] or (inside and mark.note != DEFINITIONS[1])
     return symbols, places

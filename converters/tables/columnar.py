@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from medshard.converters.formats.faults import bad_file
 from medshard.converters.formats.format import first_bytes, installed_versions
 from medshard.converters.table import Table
+from medshard.converters.tables.packed import LARGEST_RATIO
 from medshard.converters.tables.table_format import (
     MOST_COLUMNS,
     Files,
@@ -24,6 +25,8 @@ from medshard.converters.tables.table_format import (
 )
 
 BATCH_ROWS = 16_384
+# Arrow unpacks a page at once, and a page may be all of its group of rows.
+LARGE_GROUP = 512 << 20
 PARQUET_MAGIC, ARROW_MAGIC = b"PAR1", b"ARROW1"
 
 Batches = Callable[[Path], Iterator[pa.RecordBatch]]
@@ -40,8 +43,27 @@ def sniff_arrow(files: Files) -> bool:
 def read_parquet(files: Files, _request: TableRequest) -> Table:
     path = one_file(files)
     with _library_errors(path), pq.ParquetFile(path) as file:
+        _refuse_bomb(path, file.metadata)
         schema, rows = file.schema_arrow, file.metadata.num_rows
     return _table(path, schema, rows, _parquet_batches, PARQUET)
+
+
+def _refuse_bomb(path: Path, facts: pq.FileMetaData) -> None:
+    """Raises CaseError[table.inflates_too_far] for a group of rows that is large and packed beyond what tables are."""
+    for number in range(facts.num_row_groups):
+        group = facts.row_group(number)
+        packed = sum(group.column(place).total_compressed_size for place in range(group.num_columns))
+        if group.total_byte_size > LARGE_GROUP and group.total_byte_size > LARGEST_RATIO * packed:
+            raise bad_file(
+                "table.inflates_too_far",
+                path,
+                "a group of rows grows far more on unpacking than tables do",
+                details={
+                    "expected": f"at most {LARGEST_RATIO} times the packed size",
+                    "found": f"{group.total_byte_size >> 20} MB out of {packed} bytes",
+                },
+                action="The case is excluded. If the file is right, write it again with smaller groups of rows.",
+            )
 
 
 def read_arrow(files: Files, _request: TableRequest) -> Table:

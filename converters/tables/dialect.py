@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ SAMPLE_ROWS = 50
 # A row lies in one block of Arrow's reader, and so does a line in what looks at the text here.
 LONGEST_ROW = 16 << 20
 MOST_NUMBERS = 200_000
-NUMBER_LIKE = frozenset("0123456789.-+")
+NUMBER_LIKE = re.compile(r"\s*[-+]?[\d.,-]*\d[\d.,-]*(?:[eE][-+]?\d+)?\s*|[-+]?(?i:nan|inf)", re.ASCII)
 
 csv.field_size_limit(max(csv.field_size_limit(), LONGEST_ROW))
 
@@ -68,7 +69,7 @@ def dialect_of(path: Path, *, encoding: str | None = None, names: Sequence[str] 
         raise too_many_columns(path, len(header), MOST_NUMBERS)
     named, unnamed = usable_names(path, header)
     rows = _records(text[length:], delimiter, whole=whole)
-    looks_bare = all(set(name) <= NUMBER_LIKE for name in header if name)
+    looks_bare = all(NUMBER_LIKE.fullmatch(name) for name in header if name)
     bare = ("the first line, which is taken for the header, holds numbers only",) if looks_bare else ()
     return Dialect(
         path=path,

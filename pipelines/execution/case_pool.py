@@ -16,6 +16,7 @@ from typing import Any, Generic
 from medshard.errors import CaseError, MedshardError
 from medshard.pipelines.execution.case_child import Assignment, Job, Started
 from medshard.pipelines.execution.case_tasks import (
+    SECONDS_OF_A_SMALL_CASE,
     CaseOutcome,
     CaseTask,
     Execution,
@@ -134,7 +135,7 @@ class _Pool(Generic[P, R]):
             return
         child = self._idle_child()
         now = time.monotonic()
-        deadline = now + (self.timeout_s if child.ready else START_TIMEOUT_S)
+        deadline = now + (self._allowed_s(number) if child.ready else START_TIMEOUT_S)
         self.running[child] = _Attempt(number=number, attempts=attempts, started=now, deadline=deadline)
         with suppress(ConnectionError):  # it has just died: `_ended` finds out how
             child.connection.send(Job(task=_with_payload(task, payload), attempts=attempts))
@@ -184,7 +185,10 @@ class _Pool(Generic[P, R]):
             raise _start_failed(self.where, {"traceback": indented(message.problem)})
         child.ready = True
         now = time.monotonic()  # the time to import the function is not the case's
-        self.running[child] = replace(attempt, started=now, deadline=now + self.timeout_s)
+        self.running[child] = replace(attempt, started=now, deadline=now + self._allowed_s(attempt.number))
+
+    def _allowed_s(self, number: int) -> float:
+        return self.timeout_s + SECONDS_OF_A_SMALL_CASE * (self.tasks[number].cases - 1)
 
     def _unpacked(self, child: Child, attempt: _Attempt, outcome: CaseOutcome[bytes]) -> CaseOutcome[R]:
         if output := child.new_output():
@@ -216,7 +220,7 @@ class _Pool(Generic[P, R]):
         evidence = child.kill_with_stack()
         if not child.ready:
             raise _start_failed(self.where, {"waited": f"{START_TIMEOUT_S:.0f} s for a first answer", **evidence})
-        problem = f"the case took longer than {self.timeout_s:g} s"
+        problem = f"the case took longer than {self._allowed_s(attempt.number):g} s"
         return self._gone(attempt, "case.timeout", problem, evidence, "Allow more time per case.")
 
     def _gone(
@@ -239,7 +243,7 @@ class _Pool(Generic[P, R]):
 
 
 def _with_payload(task: CaseTask[Any], payload: bytes) -> CaseTask[bytes]:
-    return CaseTask(case=task.case, payload=payload, bytes_needed=task.bytes_needed)
+    return CaseTask(case=task.case, payload=payload, bytes_needed=task.bytes_needed, cases=task.cases)
 
 
 def _by_reference(function: Callable[..., Any], where: str) -> bytes:

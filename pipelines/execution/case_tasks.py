@@ -15,6 +15,9 @@ R = TypeVar("R")
 
 TRACEBACK_FRAMES = 4
 
+# What every further case of a batch adds to the time that it may take.
+SECONDS_OF_A_SMALL_CASE = 0.1
+
 
 @dataclass(frozen=True, kw_only=True)
 class CaseTask(Generic[P]):
@@ -22,11 +25,13 @@ class CaseTask(Generic[P]):
 
     payload: the function's argument; it is pickled for a process pool or Dask, so paths and digests rather than voxels.
     bytes_needed: peak working memory, estimated from headers (shape x dtype x working copies); 0 where unknown.
+    cases: how many it stands for; a batch of small ones is more than one.
     """
 
     case: str
     payload: P
     bytes_needed: int = 0
+    cases: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +60,8 @@ class Execution:
     dask_address: scheduler such as `tcp://10.0.0.1:8786`; the cases then run on its workers.
     memory_bytes: budget for the sum of `bytes_needed` of the cases that run at once in the process pool; None takes
         60 % of what the machine or the container has to spare.
-    timeout_s: wall time that one case may take in the process pool. It is not applied in this process or on Dask,
+    timeout_s: wall time that one case may take in the process pool, and a tenth of a second more for each further case
+        of a batch. It is not applied in this process or on Dask,
         where a running function cannot be stopped from outside.
 
     Raises MedshardError[execution.invalid] for a number that is not positive.

@@ -54,10 +54,11 @@ def map_cases(
     """
     started = time.monotonic()
     # `disable=None` draws the bar on terminals only.
-    with tqdm(total=len(tasks), desc=progress, unit="case", disable=None if progress else True) as bar:
+    cases = {task.case: task.cases for task in tasks}
+    with tqdm(total=sum(cases.values()), desc=progress, unit="case", disable=None if progress else True) as bar:
 
         def note(outcome: CaseOutcome[R]) -> None:
-            bar.update()
+            bar.update(cases[outcome.case])
             if on_outcome is not None:
                 on_outcome(outcome)
 
@@ -65,7 +66,7 @@ def map_cases(
     if progress:
         failures = sum(outcome.error is not None for outcome in outcomes)
         seconds = time.monotonic() - started
-        _log.info("%s: %d cases in %.1f s, %d failed", progress, len(outcomes), seconds, failures)
+        _log.info("%s: %d cases in %.1f s, %d failed", progress, sum(cases.values()), seconds, failures)
     return outcomes
 
 

@@ -54,7 +54,7 @@ def current_stage(context: Context, stage: str) -> StageResult:
         done=0,
         reused=len(manifest.records),
         seconds=0.0,
-        bytes_out=sum(record.output.size for record in manifest.records if record.output is not None),
+        bytes_out=sum(ref.size for ref in {record.output for record in manifest.records if record.output is not None}),
     )
 
 

@@ -167,7 +167,7 @@ def _pose_reader(
     payload: CasePayload, annotation: Transforms, files: tuple[str, ...], where: str
 ) -> Callable[[], RowsRead]:
     from medshard.converters.cameras.pose_request import PoseRequest  # noqa: PLC0415 - seldom needed
-    from medshard.converters.cameras.reading import pose_doubts, read_poses  # noqa: PLC0415
+    from medshard.converters.cameras.reading import file_doubts, pose_doubts, read_poses  # noqa: PLC0415
     from medshard.converters.videos.frame_folder import picture_numbers  # noqa: PLC0415
 
     def read() -> RowsRead:
@@ -187,7 +187,8 @@ def _pose_reader(
             frames=None if numbers is None else tuple(numbers),
         )
         poses = read_poses(payload.locate(files), where=where, request=request)
-        doubts = pose_doubts(poses, len(frames)) if len(frames) > 1 else []
+        doubts = file_doubts(payload.locate(files), where=where)
+        doubts += pose_doubts(poses, len(frames)) if len(frames) > 1 else []
         if annotation.row is not None:
             poses = poses.filter(pc.equal(poses["frame"], int(fill(annotation.row, payload.case.fields))))
         table = AnnotationTable(kind="transforms", table=poses, warnings=tuple(doubts))

@@ -129,7 +129,7 @@ def read_case_videos(payload: CasePayload) -> dict[str, Video]:
 
 
 def read_case_signals(payload: CasePayload) -> dict[str, Signal]:
-    """The signals, one of each rate: those of a recording with several rates are called `<name>-<rate>hz`.
+    """The signals, called as `named_signals` says.
 
     Raises CaseError as `read_signals` does, and [content.missing].
     """
@@ -147,9 +147,22 @@ def read_case_signals(payload: CasePayload) -> dict[str, Signal]:
         request = SignalRequest(key=spec.key, rate_hz=spec.rate_hz, channels=spec.channels, unit=spec.unit)
         where = f"{payload.where} signal {name}"
         signals = read_signals(payload.locate((*files, *beside)), where=where, request=request)
-        for number, signal in enumerate(signals):
-            found[name if len(signals) == 1 else _rated_name(name, signal, number)] = signal
+        found |= named_signals(name, signals)
     return found
+
+
+def named_signals(name: str, signals: Sequence[Signal]) -> dict[str, Signal]:
+    """One keeps the name. Several are called by their rates, `<name>-<rate>hz`.
+
+    Where those do not tell them apart, they are counted; which array of the file each was stands in its attributes.
+    """
+    if len(signals) == 1:
+        return {name: signals[0]}
+    rated = [f"{name}-{signal.rate_hz:g}hz" for signal in signals if signal.rate_hz is not None]
+    if len(set(rated)) == len(signals):
+        return dict(zip(rated, signals, strict=True))
+    digits = len(str(len(signals)))
+    return {f"{name}-{number:0{digits}d}": signal for number, signal in enumerate(signals, start=1)}
 
 
 def read_case_tables(payload: CasePayload) -> dict[str, Table]:
@@ -202,10 +215,6 @@ def present_contents(
 
 def _is_wfdb_header(path: str) -> bool:
     return PurePosixPath(path).suffix == WFDB_HEADER
-
-
-def _rated_name(name: str, signal: Signal, number: int) -> str:
-    return f"{name}-{signal.rate_hz:g}hz" if signal.rate_hz is not None else f"{name}-{number + 1}"
 
 
 def _sources(payload: CasePayload, files: tuple[str, ...]) -> tuple[SourceFile, ...]:

@@ -36,7 +36,7 @@ def present_images(payload: CasePayload) -> tuple[str, ...]:
 def read_case_header(payload: CasePayload, name: str) -> Header:
     """The header of one image. Raises CaseError as `read_header` does."""
     spec = payload.group.images[name]
-    return read_header(payload.locate(payload.case.images[name]), where=payload.where, request=_request(spec))
+    return read_header(payload.locate(payload.case.images[name]), where=payload.where, request=_request(payload, spec))
 
 
 def read_case_image(payload: CasePayload, name: str, spool: Spool = IN_MEMORY) -> Image:
@@ -46,7 +46,7 @@ def read_case_image(payload: CasePayload, name: str, spool: Spool = IN_MEMORY) -
     """
     spec = payload.group.images[name]
     files = payload.locate(payload.case.images[name])
-    image = read_image(files, where=payload.where, request=replace(_request(spec), spool=spool))
+    image = read_image(files, where=payload.where, request=replace(_request(payload, spec), spool=spool))
     image = _with_scale(spec, image, where=f"{payload.where} image {name}")
     modality = spec.modality or payload.group.modality
     unit = _unit(spec, image, modality, where=f"{payload.where} image {name}")
@@ -59,8 +59,8 @@ def read_case_image(payload: CasePayload, name: str, spool: Spool = IN_MEMORY) -
     return _with_channels(image, spec.channels, where=f"{payload.where} image {name}") if spec.channels else image
 
 
-def _request(spec: ImageSpec) -> Request:
-    return Request(key=spec.key, select=spec.select)
+def _request(payload: CasePayload, spec: ImageSpec) -> Request:
+    return Request(key=spec.key, select=spec.select, page=payload.page_of(spec))
 
 
 def _with_scale(spec: ImageSpec, image: Image, *, where: str) -> Image:

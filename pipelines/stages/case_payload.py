@@ -10,7 +10,7 @@ from typing import Any
 from medshard.converters.sources import SourceFile
 from medshard.errors import CaseError
 from medshard.registry.layout import CaseFiles
-from medshard.registry.schema import CaseGroup, Entry
+from medshard.registry.schema import CaseGroup, Entry, ImageSpec, LabelSpec
 
 Row = Mapping[str, Any]
 """One row of a table, column -> value."""
@@ -52,6 +52,10 @@ class CasePayload:
         return any(
             defect.action == "repair-header" and defect.concerns(self.case.case) for defect in self.entry.known_defects
         )
+
+    def page_of(self, spec: ImageSpec | LabelSpec) -> int | None:
+        """Which picture of its file is meant, where each picture of a file is a case."""
+        return self.case.page if spec.pictures is not None else None
 
     def locate(self, paths: tuple[str, ...]) -> list[Path]:
         return [self.files[path] for path in paths]

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from medshard.converters.annotations.rows.reading import is_row_contours
 from medshard.converters.geometry import canonical_volume
 from medshard.converters.mask_plausibility import content_suspicion
 from medshard.converters.reading import annotation_decoders, identify
@@ -20,6 +21,7 @@ from medshard.pipelines.stages.case_contents import content_decoders, read_conte
 from medshard.pipelines.stages.case_images import present_images, read_case_image
 from medshard.pipelines.stages.case_meshes import present_meshes, read_case_mesh, voxelised_layers
 from medshard.pipelines.stages.case_payload import CasePayload
+from medshard.registry.schema.annotations import Contours
 
 # Larger images are not compared with their masks: voxels along the rim lie all over the file of a spooled one.
 MOST_VOXELS_LOOKED_AT = 64_000_000
@@ -79,8 +81,19 @@ def decoders(payload: CasePayload, *, layers: Collection[str]) -> dict[str, str]
     for paths in (*images, *case.meshes.values()):
         if paths:
             found |= identify(payload.locate(paths), payload.where).decoders()
-    files = [item for source in label_sources(payload) for item in layer_files(payload, source).items()]
+    files = [
+        item
+        for source in label_sources(payload)
+        if not _is_in_rows(payload, source)
+        for item in layer_files(payload, source).items()
+    ]
     for masks in (masks for layer, masks in files if layer in layers):
         for paths in masks:
             found |= annotation_decoders(payload.locate(paths), payload.where)
     return dict(sorted(found.items()))
+
+
+def _is_in_rows(payload: CasePayload, source: str) -> bool:
+    """Whether a layer is drawn from the rows of a table, which no decoder of images opens."""
+    annotation = payload.group.annotations.get(source)
+    return isinstance(annotation, Contours) and is_row_contours(annotation)

@@ -10,13 +10,13 @@ from typing import Any
 
 from medshard.converters.companions import companions
 from medshard.converters.formats.format import Header
-from medshard.converters.spooling import Spool
 from medshard.converters.subject import SubjectFacts
 from medshard.errors import CaseError, CatalogError
 from medshard.pipelines.labels.case_labels import label_sources
 from medshard.pipelines.stages.case_annotations import Places
 from medshard.pipelines.stages.case_contents import read_contents, source_files, with_slides
 from medshard.pipelines.stages.case_images import present_images, read_case_header
+from medshard.pipelines.stages.case_job import CaseJob
 from medshard.pipelines.stages.case_meshes import judge_mesh, judge_mesh_labels, present_meshes
 from medshard.pipelines.stages.case_payload import CasePayload, CaseRows
 from medshard.pipelines.stages.case_volume import decoders
@@ -25,11 +25,12 @@ from medshard.pipelines.stages.content_judgement import content_warnings_of, con
 from medshard.pipelines.stages.image_judgement import image_facts, modality_faults, size_faults
 from medshard.pipelines.stages.label_judgement import judge_labels
 from medshard.pipelines.stages.layout_support import refuse_unread_layout
+from medshard.pipelines.stages.pictures_of_files import each_picture
 from medshard.pipelines.stages.raw import RawFile, build_raw, raw_files
 from medshard.pipelines.stages.shared_rows import shared_rows, with_tabled_facts
+from medshard.pipelines.stages.spool_of_store import spool_of
 from medshard.pipelines.stages.stage import (
     CODE_VERSIONS,
-    CaseJob,
     Context,
     StageResult,
     failed,
@@ -40,11 +41,18 @@ from medshard.registry import inclusion
 from medshard.registry.identifiers import site_pseudonym, write_identifiers
 from medshard.registry.inclusion import Fault
 from medshard.registry.layout import CaseFiles, discover
-from medshard.registry.schema import Entry
+from medshard.registry.schema import CaseGroup, Entry
 from medshard.registry.store.objects import Store
 from medshard.registry.store.records import CaseRecord, record_key
 
 STAGE = "cases"
+
+# Bytes and number of the files of a case that is judged in a batch with others, and about what its record takes.
+LARGEST_SMALL_CASE = 1 << 20
+MOST_SMALL_FILES = 16
+SMALL_RECORD_BYTES = 8 << 10
+# A file of many pictures and one of their masks as far as they stay in memory; more goes to the spool.
+FILE_OF_PICTURES_BYTES = 512 << 20
 
 
 def build_cases(context: Context, raw: StageResult | None = None) -> StageResult:
@@ -68,16 +76,19 @@ def build_cases(context: Context, raw: StageResult | None = None) -> StageResult
             },
             action="Mend the templates under `cases`; `medshard where ID raw` prints where the files lie.",
         )
-    duplicates = {case for case, count in Counter(case.case for case in found.cases).items() if count > 1}
     located = {path: file.location for path, file in files.items()}
-    tabled = with_tabled_facts(context.entry, [case for case in found.cases if case.case not in duplicates], located)
+    pictured = each_picture(context.entry, found.cases, located)
+    duplicates = {case for case, count in Counter(case.case for case in pictured.cases).items() if count > 1}
+    told_apart = [case for case in pictured.cases if case.case not in {*duplicates, *pictured.failed}]
+    tabled = with_tabled_facts(context.entry, told_apart, located)
     rows = shared_rows(context.entry, tabled.cases, located)
     jobs = [
         _job(context, case, files, rows.get(case.case, {})) for case in tabled.cases if case.case not in tabled.failed
     ]
     records, done = run_jobs(context, STAGE, jobs, validate_case)
     records += [_duplicate(context, case) for case in sorted(duplicates)]
-    records += [_refused(context, case, error) for case, error in sorted(tabled.failed.items())]
+    failures = {**pictured.failed, **tabled.failed}
+    records += [_refused(context, case, error) for case, error in sorted(failures.items())]
     table = context.store.publish_bytes(cases_table(records), ".parquet")
     return publish_stage(
         context,
@@ -89,7 +100,7 @@ def build_cases(context: Context, raw: StageResult | None = None) -> StageResult
         details={
             "unmatched_files": len(found.unmatched),
             "unmatched_examples": list(found.unmatched[:5]),
-            "defects_of_no_case": _defects_of_no_case(context.entry, found.cases),
+            "defects_of_no_case": _defects_of_no_case(context.entry, pictured.cases),
             "classes_of_no_case": _classes_of_no_case(context.entry, records),
             "shipped_split": dict(sorted(Counter(case.split for case in tabled.cases if case.split).items())),
             "warnings_of_tables": list(tabled.warnings),
@@ -149,12 +160,11 @@ def validate_case(job: CaseJob[ValidatePayload]) -> CaseRecord:
         warnings += doubts
     faults = [*_known_defects(payload), *size_faults(payload, images), *modality_faults(payload, images)]
     labels: dict[str, Any] = {}
-    with store.scratch() as scratch:
-        for source in label_sources(payload):
-            found, label_faults, label_warnings = judge_labels(payload, source, headers, Spool(folder=scratch))
-            labels |= found
-            faults += label_faults
-            warnings += label_warnings
+    for source in label_sources(payload):
+        found, label_faults, label_warnings = judge_labels(payload, source, headers, spool_of(store))
+        labels |= found
+        faults += label_faults
+        warnings += label_warnings
     places = Places(images=headers, slides=contents.slides, videos=contents.videos)
     annotations, annotation_faults, annotation_warnings = judge_annotations(payload, places)
     mesh_labels, mesh_faults = judge_mesh_labels(payload)
@@ -217,6 +227,7 @@ def _job(
     sources = {path: file.sha256 for path, file in used.items()}
     parameters = {
         "patient": case.patient,
+        **({"page": case.page} if case.page is not None else {}),
         "group": group.model_dump(mode="json", exclude_defaults=True),
         "entry_group": entry.groups[0].value,
         "inclusion": entry.inclusion.model_dump(mode="json", include={"smallest_shape", "label_values_must_be_known"}),
@@ -238,6 +249,7 @@ def _job(
         inputs=tuple(sorted({file.record for file in used.values()}, key=lambda ref: ref.key)),
         sources=sources,
     )
+    size = sum(file.size for file in used.values())
     payload = CasePayload(
         entry=entry,
         group=group,
@@ -249,8 +261,16 @@ def _job(
     return CaseJob(
         record=record,
         payload=ValidatePayload(store=context.store, case=payload),
-        bytes_needed=(64 << 20) + 8 * sum(file.size for file in used.values()),
+        bytes_needed=(64 << 20) + (8 * size if case.page is None else FILE_OF_PICTURES_BYTES),
+        small_bytes=SMALL_RECORD_BYTES if case.page is not None else _small_bytes(group, size, len(used)),
     )
+
+
+def _small_bytes(group: CaseGroup, size: int, files: int) -> int | None:
+    """What a case of a few small files adds to a batch; None for one that is judged by itself."""
+    others = group.meshes or group.videos or group.signals or group.tables or group.texts
+    is_small = not others and size <= LARGEST_SMALL_CASE and files <= MOST_SMALL_FILES
+    return SMALL_RECORD_BYTES if is_small else None
 
 
 def _duplicate(context: Context, case: str) -> CaseRecord:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from medshard.converters.canonical import read_volume
-from medshard.converters.fingerprint import fingerprint_volume, merge_fingerprints
+from medshard.converters.fingerprint import QUANTILES, fingerprint_volume, merge_fingerprints
 from medshard.converters.plan import read_plan
 from medshard.converters.plan_resolution import resolve_plan
+from medshard.converters.volume import Volume
+from medshard.pipelines.execution.case_tasks import CaseOutcome, CaseTask, run_case
+from medshard.pipelines.stages.case_job import CaseJob
+from medshard.pipelines.stages.converted_volumes import VolumePlace, place_of, read_all_converted, read_converted
 from medshard.pipelines.stages.stage import (
     CODE_VERSIONS,
-    CaseJob,
     Context,
     StageResult,
     current_head,
@@ -26,11 +29,15 @@ from medshard.registry.store.records import CaseRecord, record_key
 
 STAGE = "fingerprint"
 
+# Of small pictures there are many, and their quantiles are pooled: more of each would only be more to keep in memory.
+SMALL_QUANTILES = 32
+SMALL_RECORD_BYTES = 8 << 10
+
 
 @dataclass(frozen=True, kw_only=True)
 class FingerprintPayload:
     store: Store
-    volume: ObjectRef
+    volume: VolumePlace
 
 
 def build_fingerprint(context: Context, volumes: StageResult | None = None) -> StageResult:
@@ -41,7 +48,7 @@ def build_fingerprint(context: Context, volumes: StageResult | None = None) -> S
     volumes = volumes or build_volumes(context)
     started = time.monotonic()
     jobs = [_job(context, volume) for volume in volumes.manifest.good]
-    records, done = run_jobs(context, STAGE, jobs, fingerprint_case)
+    records, done = run_jobs(context, STAGE, jobs, fingerprint_case, together=fingerprint_batch)
     facts = {record.case: dict(record.facts["fingerprint"]) for record in records if record.error is None}
     summary = merge_fingerprints(facts)
     attachments = {"summary": context.store.publish_bytes(canonical_json(summary), ".json")}
@@ -55,8 +62,24 @@ def build_fingerprint(context: Context, volumes: StageResult | None = None) -> S
 
 def fingerprint_case(job: CaseJob[FingerprintPayload]) -> CaseRecord:
     """Runs in a worker."""
-    volume = read_volume(job.payload.store.path(job.payload.volume))
-    return replace(job.record, facts={**job.record.facts, "fingerprint": fingerprint_volume(volume)})
+    return _measured((job, read_converted(job.payload.store, job.payload.volume)))
+
+
+def fingerprint_batch(jobs: Sequence[CaseJob[FingerprintPayload]]) -> list[CaseOutcome[CaseRecord]]:
+    """Small cases, whose stacks are read once each; runs in a worker."""
+    volumes = read_all_converted(jobs[0].payload.store, [job.payload.volume for job in jobs])
+    return [
+        run_case(_measured, CaseTask(case=job.record.case, payload=(job, volume)), where=job.record.entry)
+        for job, volume in zip(jobs, volumes, strict=True)
+    ]
+
+
+def _measured(work: tuple[CaseJob[FingerprintPayload], Volume]) -> CaseRecord:
+    job, volume = work
+    quantiles = QUANTILES if job.payload.volume.row is None else SMALL_QUANTILES
+    return replace(
+        job.record, facts={**job.record.facts, "fingerprint": fingerprint_volume(volume, quantiles=quantiles)}
+    )
 
 
 def _freeze_plan(
@@ -71,8 +94,6 @@ def _freeze_plan(
 
 
 def _job(context: Context, volume: CaseRecord) -> CaseJob[FingerprintPayload]:
-    if volume.output is None:
-        raise ValueError(volume.case)
     key = record_key(
         stage=STAGE,
         code_version=CODE_VERSIONS[STAGE],
@@ -91,8 +112,10 @@ def _job(context: Context, volume: CaseRecord) -> CaseJob[FingerprintPayload]:
         sources=volume.sources,
         verdicts=volume.verdicts,
     )
+    place, size = place_of(volume), int(volume.facts["bytes_in_memory"])
     return CaseJob(
         record=record,
-        payload=FingerprintPayload(store=context.store, volume=volume.output),
-        bytes_needed=(64 << 20) + 6 * int(volume.facts["bytes_in_memory"]),
+        payload=FingerprintPayload(store=context.store, volume=place),
+        bytes_needed=(64 << 20) + 6 * size,
+        small_bytes=None if place.row is None else SMALL_RECORD_BYTES + size,
     )

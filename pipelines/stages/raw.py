@@ -12,7 +12,8 @@ from medshard.converters.dicom_series_writer import write_ct_series
 from medshard.converters.reading import read_image
 from medshard.errors import AcquisitionError
 from medshard.pipelines.execution.map_cases import Execution
-from medshard.pipelines.stages.stage import CODE_VERSIONS, CaseJob, Context, StageResult, publish_stage, run_jobs
+from medshard.pipelines.stages.case_job import CaseJob
+from medshard.pipelines.stages.stage import CODE_VERSIONS, Context, StageResult, publish_stage, run_jobs
 from medshard.registry.acquisition.gates.use import require_use
 from medshard.registry.acquisition.provenance import Provenance, origins_of, provenance_table
 from medshard.registry.schema import Entry, Reencode

@@ -5,23 +5,21 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medshard.converters.canonical import read_volume
 from medshard.converters.plan import Plan, read_plan
-from medshard.converters.samples import Sample, make_sample
 from medshard.converters.shard_index import index_rows, write_index
-from medshard.converters.shard_writer import encode_sample
 from medshard.converters.shard_zip import pack_shard, plan_packing
-from medshard.converters.spooling import Spool
 from medshard.errors import CatalogError, MedshardError
+from medshard.pipelines.stages.case_job import CaseJob
+from medshard.pipelines.stages.converted_volumes import place_of
 from medshard.pipelines.stages.fingerprint import build_fingerprint
 from medshard.pipelines.stages.raw import raw_files
+from medshard.pipelines.stages.sampling import SamplePayload, resample_batch, resample_case
 from medshard.pipelines.stages.stage import (
     CODE_VERSIONS,
-    CaseJob,
     Context,
     StageResult,
     current_head,
@@ -35,17 +33,10 @@ from medshard.registry.store.objects import ObjectRef, Store
 from medshard.registry.store.records import CaseRecord, record_key
 
 STAGE = "shards"
+
+# Of the memory that making one sample takes; a plan may make large samples of small pictures.
+LARGEST_SMALL_SAMPLE = 256 << 20
 FORMAT_VERSION = 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class SamplePayload:
-    """files: path in the raw tree -> place on disk, of the slides and videos that are decoded now."""
-
-    store: Store
-    volume: ObjectRef
-    plan: Plan
-    files: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +71,7 @@ def build_shards(context: Context, plan_name: str = "default", fingerprint: Stag
         STAGE,
         jobs,
         resample_case,
+        together=resample_batch,
         is_finished=lambda record: record.error is not None or record.key in held or context.store.has(_piece(record)),
     )
     good = [record for record in records if record.error is None]
@@ -126,35 +118,6 @@ def _nothing_left(context: Context, records: Sequence[CaseRecord]) -> MedshardEr
     )
 
 
-def resample_case(job: CaseJob[SamplePayload]) -> CaseRecord:
-    """Volume -> sample -> encoded piece, which waits in the store until it is packed; runs in a worker."""
-    payload = job.payload
-    volume = read_volume(payload.store.path(payload.volume))
-    with payload.store.scratch() as scratch:
-        sample = make_sample(volume, payload.plan, files=payload.files, spool=Spool(folder=scratch))
-        encode_sample(sample, payload.plan, scratch / "piece")
-        piece = payload.store.publish_tree(scratch / "piece", ".piece")
-    return replace(
-        job.record,
-        facts={**job.record.facts, "piece": piece.to_json(), **_sample_facts(sample)},
-        warnings=sample.warnings,
-    )
-
-
-def _sample_facts(sample: Sample) -> dict[str, Any]:
-    return {
-        "shape": list(sample.image.shape) if sample.image is not None else None,
-        "dtype": str(sample.image.dtype) if sample.image is not None else None,
-        "spacing_before_mm": list(sample.spacing_before_mm) if sample.spacing_before_mm else None,
-        "quantisation_error": sample.quantisation_error,
-        "volume_ratio": {
-            f"{layer}/{concept}": ratio
-            for layer, label in sample.labels.items()
-            for concept, ratio in label.volume_ratio.items()
-        },
-    }
-
-
 def _kept_sources(context: Context, volumes: Manifest) -> dict[str, Path]:
     """Where the files of slides and videos lie: path in the raw tree -> place on disk."""
     if not any(volume.facts.get("kept") for volume in volumes.good):
@@ -164,8 +127,6 @@ def _kept_sources(context: Context, volumes: Manifest) -> dict[str, Path]:
 
 
 def _job(context: Context, volume: CaseRecord, plan: Plan, kept: Mapping[str, Path]) -> CaseJob[SamplePayload]:
-    if volume.output is None:
-        raise ValueError(volume.case)
     key = record_key(
         stage=STAGE,
         code_version=CODE_VERSIONS[STAGE],
@@ -187,15 +148,19 @@ def _job(context: Context, volume: CaseRecord, plan: Plan, kept: Mapping[str, Pa
         verdicts=volume.verdicts,
         facts={name: volume.facts[name] for name in ("patient", "subject", "modality", "group")},
     )
+    place = place_of(volume)
+    needed = _bytes_needed(volume, plan)
+    is_small = place.row is not None and needed <= LARGEST_SMALL_SAMPLE
     return CaseJob(
         record=record,
         payload=SamplePayload(
             store=context.store,
-            volume=volume.output,
+            volume=place,
             plan=plan,
             files={path: kept[path] for path in volume.facts.get("kept", ()) if path in kept},
         ),
-        bytes_needed=_bytes_needed(volume, plan),
+        bytes_needed=needed,
+        small_bytes=int(volume.facts["bytes_in_memory"]) if is_small else None,
     )
 
 
@@ -218,6 +183,11 @@ def _piece(record: CaseRecord) -> ObjectRef:
     return ObjectRef.from_json(record.facts["piece"])
 
 
+def _piece_bytes(record: CaseRecord) -> int:
+    """Of the case alone, where its piece lies in one file with others."""
+    return int(record.facts.get("piece_bytes", _piece(record).size))
+
+
 def _packed_before(context: Context, plan_name: str) -> list[Shard]:
     """The shards of the current HEAD that are still there."""
     head = current_head(context, STAGE, plan_name)
@@ -230,7 +200,7 @@ def _packed_before(context: Context, plan_name: str) -> list[Shard]:
 
 def _pack(context: Context, plan: Plan, records: Sequence[CaseRecord]) -> list[Shard]:
     by_case = {record.case: record for record in records}
-    groups = plan_packing([(record.case, _piece(record).size) for record in records], plan.shard_bytes)
+    groups = plan_packing([(record.case, _piece_bytes(record)) for record in records], plan.shard_bytes)
     return [_pack_one(context, plan, [by_case[case] for case in group]) for group in groups]
 
 
@@ -280,8 +250,8 @@ def _attachments(
 
 def _drop_pieces(store: Store, records: Sequence[CaseRecord]) -> None:
     """Pieces have done their service once the HEAD names the shards that they were packed into."""
-    for record in records:
-        store.remove(_piece(record))
+    for piece in dict.fromkeys(_piece(record) for record in records):
+        store.remove(piece)
 
 
 def _stated_terms(entry: Entry) -> dict[str, Any]:

@@ -5,24 +5,35 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from medshard.errors import MedshardError
-from medshard.pipelines.execution.map_cases import CaseOutcome, CaseTask, Execution, map_cases
+from medshard.pipelines.execution.map_cases import CaseOutcome, Execution, map_cases
+from medshard.pipelines.stages.batches import (
+    FEWEST_CASES,
+    Single,
+    Together,
+    Work,
+    dealt,
+    do_work,
+    is_worth_a_retry,
+    parts_of,
+    task_of,
+)
+from medshard.pipelines.stages.case_job import CaseJob, P
 from medshard.registry.acquisition.options import AcquisitionOptions
 from medshard.registry.catalog import Catalog
 from medshard.registry.schema import Entry
 from medshard.registry.store.manifests import Head, Manifest, publish_manifest, read_head, swap_head
 from medshard.registry.store.objects import ObjectRef, Store
-from medshard.registry.store.records import CaseRecord, error_to_json, read_record, write_record
+from medshard.registry.store.record_packs import find_records, write_pack
+from medshard.registry.store.records import CaseRecord, error_to_json, write_record
 
 STAGES = ("raw", "cases", "volumes", "fingerprint", "shards")
 
 # A stage's version is raised when its output for the same input changes: tests/pipelines/test_golden_digests.py fails
 # when one is forgotten.
 CODE_VERSIONS = {"raw": "2", "cases": "3", "volumes": "3", "fingerprint": "1", "shards": "2"}
-
-P = TypeVar("P")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,18 +51,6 @@ class Context:
     progress: bool = False
     dry: bool = False
     acquisition: AcquisitionOptions = field(default_factory=AcquisitionOptions)
-
-
-@dataclass(frozen=True, kw_only=True)
-class CaseJob(Generic[P]):
-    """One case to be done. The record says what goes in; the worker fills in what comes out.
-
-    bytes_needed: estimated peak of working memory.
-    """
-
-    record: CaseRecord
-    payload: P
-    bytes_needed: int = 64 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,42 +85,85 @@ def run_jobs(
     context: Context,
     stage: str,
     jobs: Sequence[CaseJob[P]],
-    function: Callable[[CaseJob[P]], CaseRecord],
+    function: Single[P],
     *,
+    together: Together[P] | None = None,
     is_finished: Callable[[CaseRecord], bool] | None = None,
 ) -> tuple[list[CaseRecord], int]:
     """The record of every job, in order, and how many of them were made now.
 
     A case whose record is in the store is not done again. Failures that the data are to blame for are recorded as
-    well; crashes, time-outs and surprises are reported in the manifest and tried again by the next build.
+    well; crashes, time-outs and surprises are reported in the manifest and tried again by the next build. Where small
+    cases are many they are done in batches.
 
-    is_finished: more that has to hold for an old record to count.
+    together: what does a batch of small jobs, where that is more than the function for each of them. is_finished: more
+    that has to hold for an old record to count.
     """
-    known = {job.record.key: read_record(context.store, job.record.key) for job in jobs}
-    records = {key: record for key, record in known.items() if record and (is_finished is None or is_finished(record))}
+    known = find_records(context.store, [job.record.key for job in jobs])
+    records = {key: record for key, record in known.items() if is_finished is None or is_finished(record)}
     open_jobs = [job for job in jobs if job.record.key not in records]
-    by_case = {job.record.case: job for job in open_jobs}
     if open_jobs and context.dry:
         raise _work_needed(context, stage, f"{len(open_jobs)} cases are to be done")
-
-    def keep(outcome: CaseOutcome[CaseRecord]) -> None:
-        job = by_case[outcome.case]
-        record = outcome.result if outcome.result is not None else failed(job.record, outcome.error)
-        records[job.record.key] = record
-        if outcome.error is None or outcome.deterministic:
-            write_record(context.store, record)
-
-    tasks = [CaseTask(case=job.record.case, payload=job, bytes_needed=job.bytes_needed) for job in open_jobs]
-    if tasks:
-        map_cases(
-            function,
-            tasks,
-            execution=context.execution,
-            where=context.entry.id,
-            on_outcome=keep,
-            progress=f"{context.entry.id} {stage}" if context.progress else "",
-        )
+    are_many = sum(job.small_bytes is not None for job in jobs) >= FEWEST_CASES
+    waiting = [
+        Work(jobs=tuple(some), batched=batched, single=function, together=together)
+        for batched, some in dealt(open_jobs, are_many=are_many)
+    ]
+    while waiting:
+        waiting = _done(context, stage, waiting, records)
     return [records[job.record.key] for job in jobs], len(open_jobs)
+
+
+def _done(context: Context, stage: str, works: Sequence[Work[P]], records: dict[str, CaseRecord]) -> list[Work[P]]:
+    """Do the work and keep its records; what is left to be done again is the parts of batches whose worker died."""
+    tasks = [task_of(work) for work in works]
+    work_of = {task.case: task.payload for task in tasks}
+    again: list[Work[P]] = []
+
+    def keep(outcome: CaseOutcome[list[CaseOutcome[CaseRecord]]]) -> None:
+        work = work_of[outcome.case]
+        if outcome.result is None and len(work.jobs) > 1:
+            again.extend(replace(work, jobs=tuple(part)) for part in parts_of(work.jobs))
+            return
+        outcomes = outcome.result if outcome.result is not None else [_without_result(outcome)]
+        final = []
+        for job, found in zip(work.jobs, outcomes, strict=True):
+            if work.batched and is_worth_a_retry(found.error) and outcome.result is not None:
+                again.append(replace(work, jobs=(job,), batched=False))
+                continue
+            record = found.result if found.result is not None else failed(job.record, found.error)
+            records[job.record.key] = record
+            final += [record] if found.error is None or found.deterministic else []
+        _write(context.store, final, batched=work.batched)
+
+    map_cases(
+        do_work,
+        tasks,
+        execution=context.execution,
+        where=context.entry.id,
+        on_outcome=keep,
+        progress=f"{context.entry.id} {stage}" if context.progress else "",
+    )
+    return again
+
+
+def _without_result(outcome: CaseOutcome[list[CaseOutcome[CaseRecord]]]) -> CaseOutcome[CaseRecord]:
+    return CaseOutcome(
+        case=outcome.case,
+        result=None,
+        error=outcome.error,
+        seconds=outcome.seconds,
+        attempts=outcome.attempts,
+        deterministic=outcome.deterministic,
+    )
+
+
+def _write(store: Store, records: Sequence[CaseRecord], *, batched: bool) -> None:
+    if batched and len(records) > 1:
+        write_pack(store, records)
+        return
+    for record in records:
+        write_record(store, record)
 
 
 def failed(record: CaseRecord, error: MedshardError | None) -> CaseRecord:
@@ -156,7 +198,7 @@ def publish_stage(
     if context.dry and head != current_head(context, stage, plan):
         raise _work_needed(context, stage, "what is current differs")
     swap_head(context.store, context.entry.id, stage, head, plan)
-    outputs = [record.output for record in records if record.output is not None] + list(head.attachments.values())
+    outputs = {record.output for record in records if record.output is not None}  # small cases share one
     return StageResult(
         entry=context.entry.id,
         stage=stage,
@@ -166,7 +208,7 @@ def publish_stage(
         done=done,
         reused=len(records) - done,
         seconds=time.monotonic() - started,
-        bytes_out=sum(ref.size for ref in outputs),
+        bytes_out=sum(ref.size for ref in (*outputs, *head.attachments.values())),
         details=dict(details or {}),
     )
 

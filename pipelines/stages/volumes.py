@@ -5,25 +5,22 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from medshard.converters.canonical import write_volume
-from medshard.converters.fingerprint import content_facts
 from medshard.converters.spooling import Spool
-from medshard.converters.volume import Volume
 from medshard.errors import StoreError
 from medshard.pipelines.stages.case_contents import source_files
+from medshard.pipelines.stages.case_job import CaseJob
 from medshard.pipelines.stages.case_payload import CasePayload, CaseRows
-from medshard.pipelines.stages.case_volume import content_warnings, decoders, read_case
 from medshard.pipelines.stages.cases import build_cases
+from medshard.pipelines.stages.converting import ConvertPayload, convert_batch, convert_case
+from medshard.pipelines.stages.pictures_of_files import each_picture
 from medshard.pipelines.stages.raw import RawFile, raw_files
 from medshard.pipelines.stages.shared_rows import shared_rows, with_tabled_facts
 from medshard.pipelines.stages.stage import (
     CODE_VERSIONS,
-    CaseJob,
     Context,
     StageResult,
     publish_stage,
@@ -31,22 +28,13 @@ from medshard.pipelines.stages.stage import (
 )
 from medshard.registry.layout import CaseFiles, discover
 from medshard.registry.store.manifests import read_manifest, require_head
-from medshard.registry.store.objects import Store
 from medshard.registry.store.records import CaseRecord, record_key
 from medshard.registry.vocabulary import Purpose
 
 STAGE = "volumes"
 
-# A worker is one core: cases are spread over workers, and `--workers 2` means two cores, not four.
-THREADS = 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class ConvertPayload:
-    store: Store
-    case: CasePayload
-    layers: tuple[str, ...]
-    annotations: tuple[str, ...]
+# Bytes of the images and label layers of a case that goes into a stack: 512 x 512 in colour, with a mask.
+LARGEST_SMALL_CASE = 1 << 20
 
 
 def build_volumes(context: Context, cases: StageResult | None = None) -> StageResult:
@@ -56,13 +44,14 @@ def build_volumes(context: Context, cases: StageResult | None = None) -> StageRe
     raw = read_manifest(context.store, require_head(context.store, context.entry.id, "raw").manifest)
     files = raw_files(context.store, raw)
     located = {path: file.location for path, file in files.items()}
-    tabled = with_tabled_facts(context.entry, discover(context.entry, list(files)).cases, located)
+    pictured = each_picture(context.entry, discover(context.entry, list(files)).cases, located)
+    tabled = with_tabled_facts(context.entry, pictured.cases, located)
     found = {case.case: case for case in tabled.cases}
     rows = shared_rows(context.entry, tabled.cases, located)
     fit = [record for record in cases.manifest.good if any(record.fit_for(purpose.value) for purpose in Purpose)]
     _refuse_other_files(context, fit, found, files)
     jobs = [_job(context, record, found[record.case], files, rows.get(record.case, {})) for record in fit]
-    records, done = run_jobs(context, STAGE, jobs, convert_case)
+    records, done = run_jobs(context, STAGE, jobs, convert_case, together=convert_batch)
     return publish_stage(context, STAGE, records, started=started, done=done)
 
 
@@ -84,52 +73,6 @@ def _refuse_other_files(
             details={"cases": ", ".join(changed[:5])},
             action=f"Run: medshard build {context.entry.id}",
         )
-
-
-def convert_case(job: CaseJob[ConvertPayload]) -> CaseRecord:
-    """Read one case, bring it to canonical orientation, write its Zarr; runs in a worker."""
-    payload = job.payload
-    with payload.store.scratch() as scratch:
-        spool = Spool(folder=scratch)
-        volume = read_case(payload.case, layers=payload.layers, annotations=payload.annotations, spool=spool)
-        warnings = content_warnings(volume)
-        folder = scratch / "volume"
-        write_volume(volume, folder, pyramid_levels=payload.case.entry.pyramid_levels, threads=THREADS)
-        output = payload.store.publish_tree(folder, ".zarr")
-    facts = {
-        **job.record.facts,
-        "images": {
-            name: {
-                "shape": list(image.array.shape),
-                "dtype": str(image.array.dtype),
-                "spacing_mm": list(image.spacing_mm),
-            }
-            for name, image in volume.images.items()
-        },
-        "labels": {
-            name: {"shape": list(label.array.shape), "kind": label.kind} for name, label in volume.labels.items()
-        },
-        "meshes": {
-            name: {"vertices": len(mesh.vertices), "faces": len(mesh.faces)} for name, mesh in volume.meshes.items()
-        },
-        **content_facts(volume),
-        **_kept_sources(volume),
-        "bytes_in_memory": sum(image.array.nbytes for image in volume.images.values()),
-    }
-    return replace(
-        job.record,
-        output=output,
-        facts=facts,
-        warnings=warnings,
-        decoders=decoders(payload.case, layers=payload.layers),
-    )
-
-
-def _kept_sources(volume: Volume) -> dict[str, Any]:
-    """Paths in the raw tree of what is decoded when it is sharded."""
-    slides = {file.path for slide in volume.slides.values() for file in slide.files}
-    videos = {file.path for video in volume.videos.values() for file in video.files}
-    return {"kept": sorted(slides | videos)} if slides or videos else {}
 
 
 def _job(
@@ -183,7 +126,25 @@ def _job(
             rows=rows,
         ),
     )
-    return CaseJob(record=record, payload=payload, bytes_needed=_bytes_needed(case))
+    return CaseJob(
+        record=record,
+        payload=payload,
+        bytes_needed=_bytes_needed(case),
+        small_bytes=_small_bytes(case, pyramid_levels=context.entry.pyramid_levels),
+    )
+
+
+def _small_bytes(case: CaseRecord, *, pyramid_levels: int) -> int | None:
+    """Bytes of a case of a few small pictures, with their masks; None for any other."""
+    images = case.facts["images"].values()
+    others = any(case.facts.get(kind) for kind in ("meshes", "slides", "videos", "signals", "tables", "texts"))
+    if others or not images or pyramid_levels:
+        return None
+    if any(image["shape"][0] > 1 or image["timepoints"] > 1 for image in images):
+        return None
+    masks = sum(math.prod(facts.get("shape", ())) for facts in case.facts["labels"].values() if facts["usable"])
+    size = sum(_decoded_bytes(image) for image in images) + 2 * masks
+    return size if size <= LARGEST_SMALL_CASE else None
 
 
 def _bytes_needed(case: CaseRecord) -> int:

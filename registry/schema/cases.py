@@ -251,7 +251,8 @@ class CaseGroup(Model):
 
     def _check_pictures(self) -> None:
         """`{index}` tells the pictures of a file apart in names of cases; no file is found by it."""
-        elsewhere = any(spec.pictures for spec in (*self.contents.values(), *self.labels.values()))
+        elsewhere = any(spec.pictures for spec in self.contents.values())
+        elsewhere = elsewhere or any(spec.pictures for spec in self.labels.values())
         if elsewhere and not self.pictures_of_files:
             raise ValueError("`pictures` stands with the first image, which finds the cases, before any other has it")
         if self.pictures_of_files and INDEX not in template_fields(self.case):

@@ -57,7 +57,7 @@ def volume_of(results: dict[str, StageResult], store: Store, case: str) -> Volum
     assert record is not None
     assert record.error is None, record.error
     assert record.output is not None
-    return read_volume(store.path(record.output))
+    return read_volume(store.path(record.output), record.facts.get("row"))
 
 
 def faults(results: dict[str, StageResult], case: str) -> list[str]:

@@ -16,10 +16,12 @@ END_OF_LINE, END_OF_PICTURE, STEP = 0, 1, 2
 def unpacked_runs(path: Path, content: bytes, y: int, x: int, *, four_bits: bool) -> NDArray[np.uint8]:
     """Indices (y, x) in the order of the file. What no run covers is 0, as programs show it.
 
+    Rows may be filled up to a multiple of four pixels, as ImageMagick does; what lies there is not part of the picture.
     Raises CaseError[read.truncated | read.unreadable].
     """
     rows = np.zeros((y, x), np.uint8)
     row = column = place = 0
+    widest = -(-x // 4) * 4
     while place + 2 <= len(content):
         count, value = content[place], content[place + 1]
         place += 2
@@ -44,9 +46,9 @@ def unpacked_runs(path: Path, content: bytes, y: int, x: int, *, four_bits: bool
             run = np.stack([stored >> 4, stored & 15], axis=-1).reshape(-1)[:value] if four_bits else stored
             place += size + size % 2
         # A last half byte may reach one pixel too far.
-        if row >= y or column + len(run) > x + four_bits:
+        if row >= y or column + len(run) > widest + four_bits:
             raise bad_file("read.unreadable", path, "a run reaches beyond the picture", details={"row": row})
-        part = run[: x - column]
+        part = run[: max(0, x - column)]
         rows[row, column : column + len(part)] = part
-        column += len(part)
+        column += len(run)
     raise truncated(path, "the file ends before the mark that ends the picture")

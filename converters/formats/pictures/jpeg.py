@@ -38,6 +38,7 @@ HUFFMAN_FRAMES = (0xC0, 0xC1, 0xC2)
 LOSSLESS_FRAME = 0xC3
 PROGRESSIVE_FRAME = 0xC2
 FRAMES = (*HUFFMAN_FRAMES, LOSSLESS_FRAME, *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0), 0xF7)
+LOSSLESS_NOTE = "colours stored without loss: taken as red, green and blue, as they stand"
 ALONE = (0x01, *range(0xD0, 0xD9))
 # Within a scan: 0xff00 is a 0xff of the data, and 0xffd0 to 0xffd7 restart the decoder.
 MARKER_IN_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
@@ -79,7 +80,7 @@ def stated(path: Path, page: int | None) -> Picture:
         decode=lambda spool: _decode(path, found, spool),
         inverted_by=2**bits - 1 if inverted else None,
         orientation=found.orientation,
-        notes=found.notes,
+        notes=(*found.notes, *((LOSSLESS_NOTE,) if _is_lossless_colour(found) else ())),
         attributes=found.attributes | ({"BitsStored": bits} if bits not in (8, 16) else {}),
     )
 
@@ -165,6 +166,8 @@ def _require_decodable(path: Path, found: Markers) -> None:
             bits=bits,
             components=components,
         )
+    if marker == LOSSLESS_FRAME and components > 1 and (components == 4 or found.adobe):
+        raise unsupported(path, "these colours without loss are not read", components=components, transform=found.adobe)
     if bits == 12 and components == 4:
         raise unsupported(path, "four colours of 12 bits are not read")
     if y == 0:
@@ -176,7 +179,9 @@ def _decode(path: Path, found: Markers, spool: Spool) -> Array:
     shape = (y, x) if components == 1 else (y, x, components)
     pixels = spool.empty(shape, np.uint8 if bits <= 8 else np.uint16)
     content = path.read_bytes()[: found.end]
-    decoded = imagecodecs().jpeg8_decode(content, out=pixels)
+    # Without loss nothing may be converted, so libjpeg is told that the colours are what they shall be.
+    plain = {"colorspace": "RGB", "outcolorspace": "RGB"} if _is_lossless_colour(found) else {}
+    decoded = imagecodecs().jpeg8_decode(content, out=pixels, **plain)
     if decoded.shape != shape or decoded.dtype != pixels.dtype:
         details: dict[str, object] = {
             "expected": shape,
@@ -185,6 +190,10 @@ def _decode(path: Path, found: Markers, spool: Spool) -> Array:
         raise bad_file("read.unreadable", path, "the picture is not what its header says", details=details)
     release_pages(pixels)
     return decoded.reshape(1, y, x, components)
+
+
+def _is_lossless_colour(found: Markers) -> bool:
+    return found.frame[0] == LOSSLESS_FRAME and found.frame[4] == 3
 
 
 def colour_notes(found: Picture) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from medshard.converters.array_types import Array, AttributeValue
 from medshard.converters.formats.faults import bad_file
-from medshard.converters.formats.pictures.exif import orientation_of_exif, orientation_of_xmp
+from medshard.converters.formats.pictures.exif import orientation_of_exif
 from medshard.converters.formats.pictures.picture import (
     Palette,
     Picture,
@@ -30,12 +30,13 @@ from medshard.converters.formats.pictures.picture import (
     require_size,
     truncated,
 )
+from medshard.converters.formats.pictures.png_texts import KINDS, may_orient, orientation_of_text
 from medshard.converters.formats.voxel_stream import LARGEST_DEFLATE_RATIO
 from medshard.converters.spooling import Spool, release_pages
 
 MAGIC = b"\x89PNG\r\n\x1a\n"
 SMALL_CHUNK = 1 << 20
-KEPT = (b"PLTE", b"tRNS", b"eXIf", b"acTL", b"iTXt", b"iCCP")
+KEPT = (b"PLTE", b"tRNS", b"eXIf", b"acTL", b"iCCP")
 # Colour type -> samples without alpha, whether alpha follows, and the bit depths that it may have.
 COLOUR_TYPES = {
     0: (1, False, (1, 2, 4, 8, 16)),
@@ -46,12 +47,14 @@ COLOUR_TYPES = {
 }
 # First row and column of each pass, and the steps from there.
 ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
-XMP_KEYWORD = b"XML:com.adobe.xmp\0"
+LONGEST_KEYWORD = 80
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chunks:
-    """x, y, depth, colour_type, interlaced: of IHDR. data: offset and length of each IDAT. kept: type -> content."""
+    """x, y, depth, colour_type, interlaced: of IHDR. data: offset and length of each IDAT. kept: type -> content.
+    texts: type and content of each that may say how the picture lies.
+    """
 
     x: int
     y: int
@@ -60,6 +63,7 @@ class Chunks:
     interlaced: int
     data: tuple[tuple[int, int], ...]
     kept: dict[bytes, bytes] = field(default_factory=dict)
+    texts: tuple[tuple[bytes, bytes], ...] = ()
 
 
 def sniff(start: bytes) -> bool:
@@ -102,6 +106,7 @@ def _chunks(path: Path, file: IO[bytes]) -> Chunks:
     size = file.tell()
     place, header, data = len(MAGIC), b"", []
     kept: dict[bytes, bytes] = {}
+    texts: list[tuple[bytes, bytes]] = []
     while True:
         file.seek(place)
         start = file.read(8)
@@ -115,18 +120,32 @@ def _chunks(path: Path, file: IO[bytes]) -> Chunks:
         if kind == b"IHDR":
             header = _checked(path, file, kind, length)
         elif kind == b"IDAT":
+            if data and sum(data[-1]) + 4 != place:
+                raise bad_file("read.unreadable", path, "other chunks lie between those of the pixels")
             data.append((place + 8, length))
         elif kind in KEPT and length <= SMALL_CHUNK:
             kept.setdefault(kind, _checked(path, file, kind, length))
         elif kind in KEPT:
             kept.setdefault(kind, b"")
+        elif kind in KINDS and length <= SMALL_CHUNK and may_orient(file.read(min(length, LONGEST_KEYWORD))):
+            file.seek(place + 8)
+            texts.append((kind, _checked(path, file, kind, length)))
         elif kind == b"IEND":
             break
         place += 12 + length
     if not data:
         raise bad_file("read.unreadable", path, "the file holds no pixels")
     x, y, depth, colour_type, _, _, interlaced = struct.unpack(">IIBBBBB", header)
-    return Chunks(x=x, y=y, depth=depth, colour_type=colour_type, interlaced=interlaced, data=tuple(data), kept=kept)
+    return Chunks(
+        x=x,
+        y=y,
+        depth=depth,
+        colour_type=colour_type,
+        interlaced=interlaced,
+        data=tuple(data),
+        kept=kept,
+        texts=tuple(texts),
+    )
 
 
 def _checked(path: Path, file: IO[bytes], kind: bytes, length: int) -> bytes:
@@ -225,8 +244,7 @@ def _key(path: Path, chunks: Chunks, samples: int) -> tuple[int, ...] | None:
 def _orientation(chunks: Chunks) -> int:
     if b"eXIf" in chunks.kept:
         return orientation_of_exif(chunks.kept[b"eXIf"])
-    text = chunks.kept.get(b"iTXt", b"")
-    return orientation_of_xmp(text) if text.startswith(XMP_KEYWORD) else 1
+    return next((found for kind, text in chunks.texts if (found := orientation_of_text(kind, text)) != 1), 1)
 
 
 def _notes(chunks: Chunks) -> Iterator[str]:

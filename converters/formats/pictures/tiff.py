@@ -52,6 +52,7 @@ MEANINGS: dict[int, tuple[Meaning, int]] = {
     YCBCR: ("rgb", 3),
 }
 PREMULTIPLIED, STRAIGHT = 1, 2
+DISPLAY_PALETTE_NOTE = "the palette says how a channel is shown: left out, the stored values are kept"
 ORIENTATION, ICC_PROFILE, INK_SET = 274, 34675, 332
 
 
@@ -74,6 +75,8 @@ def stated(path: Path, page: int | None) -> Picture:
             for one in found.pages:
                 _require_segments(path, one)
         meaning, samples, alpha, notes = _meaning(path, first)
+        if meaning == "palette" and found.display_palette:
+            meaning, notes = "grey", (*notes, DISPLAY_PALETTE_NOTE)
         return Picture(
             kind="TIFF",
             y=first.imagelength,
@@ -111,6 +114,8 @@ def _require_readable(path: Path, page: Any) -> None:
         raise unsupported(path, "samples of this kind are not read", bits=page.bitspersample)
     if page.imagedepth != 1 or int(page.photometric) not in MEANINGS:
         raise unsupported(path, "this kind of TIFF is not read", photometric=int(page.photometric))
+    if int(page.photometric) in (SEPARATED, PALETTE) and page.dtype.kind not in "ub":
+        raise unsupported(path, "inks or indices that are signed or real are not read", found=page.dtype)
     if int(page.photometric) == YCBCR and int(page.compression) not in (6, JPEG, 33007, 34892):
         raise unsupported(path, "YCbCr is read within JPEG only", compression=int(page.compression))
     if int(page.photometric) == SEPARATED and page.tags.valueof(INK_SET, 1) != 1:

@@ -10,6 +10,7 @@ import re
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 from xml.etree import ElementTree
@@ -43,6 +44,8 @@ OWN_KINDS = ("stk", "lsm", "nih", "mdgel", "fluoview", "eer")
 class Chosen:
     """The pages of the picture, in the order of `planes` (axis -> length, slowest first).
 
+    display_palette: whether a palette only says how to show a channel: OME counts one sample a pixel and several
+        channels, and each channel has a palette of its own.
     contiguous: offset of all pixels, where the file has one page for many pictures (ImageJ's large stacks).
     """
 
@@ -50,6 +53,7 @@ class Chosen:
     planes: tuple[tuple[PlaneAxis, int], ...] = ()
     spacing_mm: tuple[float, float, float] | None = None
     contiguous: int | None = None
+    display_palette: bool = False
     notes: tuple[str, ...] = ()
 
 
@@ -136,7 +140,14 @@ def _described(path: Path, tiff: Any) -> Chosen | None:
         spacing_mm = (spacing[0] or 1.0, spacing[1], spacing[2])
     else:
         spacing_mm = None
-    return Chosen(pages=pages, planes=planes, spacing_mm=spacing_mm, contiguous=contiguous, notes=notes)
+    return Chosen(
+        pages=pages,
+        planes=planes,
+        spacing_mm=spacing_mm,
+        contiguous=contiguous,
+        display_palette=first.kind == "ome" or dict(planes).get("c", 1) > 1,
+        notes=notes,
+    )
 
 
 def _plain(path: Path, pages: Sequence[Any]) -> Chosen:
@@ -145,10 +156,10 @@ def _plain(path: Path, pages: Sequence[Any]) -> Chosen:
     full = [page for page in pages if not int(page.subfiletype) & (REDUCED | TRANSPARENCY_MASK)] or list(pages)
     if len(full) < len(pages):
         notes.append(f"{len(pages) - len(full)} pages that the file calls reduced or a mask are not read")
-    main = max(full, key=lambda page: page.imagelength * page.imagewidth)
+    main = full[0]
     equal = [page for page in full if _key(page) == _key(main)]
     others = [page for page in full if _key(page) != _key(main)]
-    if not all(_is_smaller(page, main) for page in others):
+    if not all(_is_smaller(page, main) for page in others) or not _is_falling([main, *others]):
         raise several_images(path, len(full), "the pages of the file differ")
     if others and len(equal) > 1:
         raise several_images(path, len(full), "the file holds several images, some in several resolutions")
@@ -156,6 +167,11 @@ def _plain(path: Path, pages: Sequence[Any]) -> Chosen:
         notes.append(f"{len(others)} pages hold the same picture in lower resolution: not read")
     planes: tuple[tuple[PlaneAxis, int], ...] = (("z", len(equal)),) if len(equal) > 1 else ()
     return Chosen(pages=tuple(equal), planes=planes, notes=tuple(notes))
+
+
+def _is_falling(pages: Sequence[Any]) -> bool:
+    """Whether each page is smaller than the one before: a chain of resolutions has no two of one size."""
+    return all(after.imagewidth < before.imagewidth for before, after in pairwise(pages))
 
 
 def _key(page: Any) -> tuple[object, ...]:

@@ -20,6 +20,7 @@ from medshard.converters.volume import LabelLayer, Volume
 from medshard.errors import CatalogError
 from medshard.pipelines.build import build
 from medshard.pipelines.stages.layout_support import refuse_unread_layout
+from medshard.pipelines.stages.pictures_of_files import each_picture
 from medshard.pipelines.stages.raw import raw_files
 from medshard.pipelines.stages.shared_rows import with_tabled_facts
 from medshard.pipelines.stages.stage import StageResult
@@ -96,10 +97,13 @@ def not_yet(entry: Entry) -> tuple[str, str]:
 
 def check_layout(built: Built) -> None:
     """Names, patients and split of the cases, and that every file is claimed by one of them or said to be of no use."""
-    paths = sorted(raw_files(built.store, built.results["raw"].manifest))
-    found = discover(built.catalog.entry(built.entry), paths)
+    entry = built.catalog.entry(built.entry)
+    located = {path: file.location for path, file in raw_files(built.store, built.results["raw"].manifest).items()}
+    paths = sorted(located)
+    found = discover(entry, paths)
+    cases = each_picture(entry, found.cases, located).cases
     expected = built.expected
-    assert {case.case for case in found.cases} == set(expected.cases), f"of the files {paths}"
+    assert {case.case for case in cases} == set(expected.cases), f"of the files {paths}"
     claimed = set(paths) - set(found.unmatched)
     astray = [
         path
@@ -112,9 +116,7 @@ def check_layout(built: Built) -> None:
     many = len(set(expected.cases.values())) > 1 or len(expected.cases) == 1
     assert many, "a tree has two patients at least, but where all of it is one case"
     if expected.split:
-        entry = built.catalog.entry(built.entry)
-        located = {path: file.location for path, file in raw_files(built.store, built.results["raw"].manifest).items()}
-        tabled = with_tabled_facts(entry, found.cases, located)
+        tabled = with_tabled_facts(entry, cases, located)
         assert {case.case: case.split for case in tabled.cases if case.split} == dict(expected.split)
 
 

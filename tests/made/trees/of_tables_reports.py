@@ -35,8 +35,8 @@ def cxr_pro(root: Tree) -> Expected:
     write_hdf5(root / "cxr.h5", cxr=films)
     cases = {f"mimic_{part}_impressions": f"mimic_{part}_impressions" for part in texts}
     return Expected(
-        cases={**cases, "cxr": "cxr"},
-        images={"cxr": {"films": (3, 40, 44)}},
+        cases={**cases, **{f"cxr-{number}": f"cxr-{number}" for number in range(3)}},
+        images={f"cxr-{number}": {"film": (1, 40, 44)} for number in range(3)},
         split={f"mimic_{part}_impressions": part for part in texts},
         contents={case: ["impressions"] for case in cases},
         columns={

@@ -8,7 +8,4 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-WAITING: Mapping[str, str] = MappingProxyType(
-    {
-    }
-)
+WAITING: Mapping[str, str] = MappingProxyType({})
