@@ -10,6 +10,11 @@ import pytest
 
 from medshard.registry.store import Store
 
+# So that a failing comparison of a source tree shows what differs, whichever test reads the trees first.
+pytest.register_assert_rewrite(
+    "trees.checks", "trees.annotation_checks", "trees.content_checks", "trees.offering", "trees.tree"
+)
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:

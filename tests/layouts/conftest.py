@@ -6,11 +6,6 @@ import os
 
 import pytest
 
-# So that a failing comparison shows what differs.
-pytest.register_assert_rewrite(
-    "trees.checks", "trees.annotation_checks", "trees.content_checks", "trees.offering", "trees.tree"
-)
-
 
 @pytest.fixture(autouse=True)
 def no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
