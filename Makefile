@@ -59,6 +59,7 @@ bench: install
 	$(BIN)/python benchmarks/convert_nifti.py
 	$(BIN)/python benchmarks/convert_dicom.py
 	$(BIN)/python benchmarks/convert_scaling.py
+	$(BIN)/python benchmarks/convert_pictures.py
 	$(BIN)/python benchmarks/convert_memory.py --side 600 --in-memory
 
 soak: install
