@@ -21,7 +21,7 @@ from medshard.registry.vocabulary import Modality
 )
 def add(folder: Path, entry_id: str | None, output: Path | None, modality: str | None) -> None:
     """Draft an entry from FOLDER: layout, patients, images, labels. Every guess says why; FOLDER is only read."""
-    from medshard.pipelines.adding.draft import draft
+    from medshard.pipelines.adding.draft import HEAD, draft
 
     if output is not None and output.resolve().is_relative_to(folder.resolve()):
         raise click.BadParameter("the entry would lie inside the data set; put it beside it", param_hint="--output")
@@ -32,7 +32,7 @@ def add(folder: Path, entry_id: str | None, output: Path | None, modality: str |
     write(made.text, output)
     for line in made.summary:
         click.echo(line, err=True)
-    todo = made.text.count("TODO")
+    todo = sum("TODO" in line for line in made.text.splitlines()[len(HEAD) :])
     place = output or "FILE"
     click.echo(f"{todo} things only you can know are marked TODO. Next: medshard check {place}", err=True)
     if not made.cases:

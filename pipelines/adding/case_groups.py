@@ -16,7 +16,14 @@ from medshard.pipelines.adding.labels import Reading, layers
 from medshard.pipelines.adding.meanings import concept_of, word_meanings
 from medshard.pipelines.adding.notes import Noted, plain
 from medshard.pipelines.adding.patients import patient_reading
-from medshard.pipelines.adding.row_files import Table, coco_annotations, keyed, own_annotations, table_annotations
+from medshard.pipelines.adding.row_files import (
+    Table,
+    beat_annotations,
+    coco_annotations,
+    keyed,
+    own_annotations,
+    table_annotations,
+)
 from medshard.pipelines.adding.samples import ImageFacts, image_facts
 from medshard.pipelines.adding.templates import Field
 from medshard.registry.templates import fill, match_template
@@ -168,9 +175,10 @@ def _is_exact(group: Group, where: dict[str, str], paths: Sequence[str]) -> bool
     for path in paths:
         fields = match_template(group.anchor.path, path, narrowed)
         if fields is not None:
-            seen.add(tuple(fields[field.name] for field in group.fields))
-            if not seen <= known:
+            binding = tuple(fields[field.name] for field in group.fields)
+            if binding not in known:
                 return False
+            seen.add(binding)
     return seen == known
 
 
@@ -191,6 +199,7 @@ def _annotations(
         fields |= {"unmapped": unmapped} if unmapped else {}
         note = f"guessed: the folder is the class ({len(names)} of them), not a person"
         annotations = {"finding": Noted(fields, note), **annotations}
+    annotations.update(beat_annotations(group, found.paths))
     annotations.update(coco_annotations(material.left, group, found, vocabulary))
     for table in material.tables:
         one = keyed(table, group, case)

@@ -26,7 +26,7 @@ from medshard.registry.vocabulary import Group as Field
 from medshard.registry.vocabulary import Modality, Region
 
 _DIMENSIONS = {Kind.PICTURE: 2, Kind.SLIDE: 2, Kind.SIGNAL: 1, Kind.VIDEO: 2, Kind.TABLE: 1}
-_HEAD = ("Drafted by `medshard add`. Every guess says why; `TODO` is for a person.", "Then: medshard check FILE")
+HEAD = ("Drafted by `medshard add`. Every guess says why; `TODO` is for a person.", "Then: medshard check FILE")
 _MOST_GROUPS = 40
 _MOST_TABLES = 30
 _REGIONS = {
@@ -101,7 +101,7 @@ def draft(folder: Path, *, entry_id: str | None = None, modality: Modality | Non
     entry = entry_id or _id_of(name)
     document = _document(entry, Source(name, _path(folder, beside)), drafted, known, material.about)
     summary = _summary(found, drafted, made, left, said.conventions)
-    head = "".join(f"# {line}\n" for line in (*_HEAD, *summary))
+    head = "".join(f"# {line}\n" for line in (*HEAD, *summary))
     text = f"{head}format_version: 1\nentries:\n{_listed(document)}"
     return Draft(text=text, entry=entry, summary=summary, cases=sum(len(group.cases) for group in drafted))
 
@@ -155,7 +155,7 @@ def _document(
         "source": {
             "cases": cases,
             "labelled": _labelled(drafted, cases),
-            "formats": sorted({one.format for one in known if one.format}),
+            "formats": sorted({"wfdb" if one.format.startswith(".") else one.format for one in known if one.format}),
         },
         "licence": Noted({"id": "LicenseRef-unknown"}, "TODO an SPDX id such as CC-BY-4.0, or LicenseRef-<name>"),
         "access": {

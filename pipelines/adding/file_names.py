@@ -32,9 +32,10 @@ _CROWDED = 8
 def merged_files(rows: Sequence[Row]) -> list[Row]:
     """File names of one kind of folder that vary in words: what they begin and end with, and one slot between."""
     groups: dict[tuple[tuple[str, ...], str, str], dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    recurring = _recurring_names(rows)
     for number, row in enumerate(rows):
         key = row.parts[-1].key
-        if key[0] != STAR:
+        if key[0] != STAR and key not in recurring:
             suffix = ending(row.path.rpartition("/")[2])
             groups[row.key[:-1], suffix, _role_of(key.removesuffix(suffix))][key].append(number)
     made = list(rows)
@@ -45,6 +46,16 @@ def merged_files(rows: Sequence[Row]) -> list[Row]:
             for number in numbers:
                 made[number] = _with_slot_between(rows[number], before, after)
     return made
+
+
+def _recurring_names(rows: Sequence[Row]) -> set[str]:
+    """Names without a number that volumes have in several folders: what the file is, and no name of a case."""
+    folders: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        key = row.parts[-1].key
+        if is_volume(key) and not slots_of(key):
+            folders[key].add(row.path.rpartition("/")[0])
+    return {key for key, places in folders.items() if len(places) > 1}
 
 
 def _role_of(stem: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from medshard.pipelines.adding.attached import Attached, Group, attached_to, role_text, shared_depth, split_said
-from medshard.pipelines.adding.keys import SLOTS, Family, Row
+from medshard.pipelines.adding.keys import SLOTS, Family, Row, plain_words
 from medshard.pipelines.adding.kinds import Kind, KnownFamily
 from medshard.pipelines.adding.templates import bindings, fields_of, same_slots
 from medshard.pipelines.adding.words import channel_of, is_for_people, speaks_of_image, speaks_of_mask
@@ -26,17 +26,14 @@ def looks_like_mask(known: KnownFamily) -> bool:
 def _names_say_mask(known: KnownFamily) -> bool | None:
     """The file's own word counts before that of its folders, the nearer folder before the farther. None: no word."""
     *folders, own = role_text(known.family).split(" / ")
-    if ".seg." in known.family.name or speaks_of_mask(own):
+    if ".seg." in known.family.name or speaks_of_mask(own) or any(map(speaks_of_mask, folders[-1:])):
         return True
     if channel_of(own) is not None and known.kind is Kind.VOLUME:
         return False
-    words = [*([own] if not folders or not speaks_of_mask(folders[-1]) else []), *reversed(folders)]
-    for word in words:
-        if speaks_of_mask(word):
-            return True
-        if speaks_of_image(word):
-            return False
-    return None
+    if speaks_of_image(own) and not known.flat:
+        return False
+    said = next((folder for folder in reversed(folders) if speaks_of_mask(folder) or speaks_of_image(folder)), None)
+    return None if said is None else speaks_of_mask(said)
 
 
 def groups(
@@ -125,14 +122,14 @@ def _further_image(
 def _may_be_further(group: Group, known: KnownFamily, masks: Sequence[KnownFamily]) -> bool:
     """Whether kind, part of the split, folders and words allow it. What has masks of its own has cases of its own."""
     anchor = group.anchor.family
-    if known.kind is not group.kind or split_said(known.family) is not group.split:
+    if known.kind is Kind.TABLE or known.kind is not group.kind or split_said(known.family) is not group.split:
         return False
     key = known.family.key
     if any(shared_depth(key, one.family.key) > shared_depth(anchor.key, one.family.key) for one in masks):
         return False
     if known.kind is Kind.PICTURE and key[-1] != anchor.name and channel_of(key[-1]) is None:
         return False
-    return _is_beside(anchor, known.family)
+    return _is_beside(group.anchor, known.family)
 
 
 def _says_channel(group: Group, known: KnownFamily) -> bool:
@@ -157,14 +154,31 @@ def _pairs(one: Attached, other: Attached) -> list[tuple[str, str]]:
     return [(paths[key], row.path) for row in other.family.rows if (key := told(other, row)) in paths]
 
 
-def _is_beside(one: Family, other: Family) -> bool:
-    """Whether the names are as deep, or share their beginning: what counts from 1 as well is no other channel."""
-    if one.key[:-1] == other.key[:-1]:
+def _is_beside(anchor: Attached, other: Family) -> bool:
+    """Whether folders differ below the folder of a case, or in words for images: what merely counts alike is no more
+    than that. `aaaaaaaa/t001` and `aaaaaabc/t001` are two persons.
+    """
+    one = anchor.family
+    depth = shared_depth(one.key, other.key)
+    if depth == len(one.key) - 1 == len(other.key) - 1:
         return True
-    differing = sum(a != b for a, b in zip(one.key[:-1], other.key[:-1], strict=False))
-    differing += abs(len(one.key) - len(other.key))
-    variable = any(sign in part for part in other.key[:-1] for sign in SLOTS)
-    return differing <= 2 and (variable or channel_of(role_text(other)) != channel_of(role_text(one)))
+    shared_slots = sum(sign in SLOTS for part in one.key[:depth] for sign in part)
+    if any(slot in anchor.mapping for slot in range(shared_slots)):
+        return abs(len(one.key) - len(other.key)) <= 1
+    if len(one.key) != len(other.key):
+        return False
+    pairs = [(a, b) for a, b in zip(one.key[:-1], other.key[:-1], strict=True) if a != b]
+    return len(pairs) <= 2 and all(_are_channels(plain_words(a), plain_words(b)) for a, b in pairs)
+
+
+def _are_channels(one: str, other: str) -> bool:
+    """Two different channels by their words, or a channel beside the images."""
+    ours, theirs = channel_of(one), channel_of(other)
+    if ours is None and theirs is None:
+        return False
+    return ours != theirs and all(
+        said is not None or speaks_of_image(text) for said, text in ((ours, one), (theirs, other))
+    )
 
 
 def _with_masks(made: Sequence[Group], masks: Sequence[KnownFamily]) -> tuple[list[Group], list[KnownFamily]]:

@@ -37,6 +37,7 @@ _OF_KIND = {
     Kind.TABLE: (Modality.EHR, "TODO a table; of what?"),
 }
 SECTIONS = {Kind.MESH: "meshes", Kind.VIDEO: "videos", Kind.SIGNAL: "signals", Kind.TABLE: "tables"}
+HEADER = ".hea"
 _AIR, _METAL = -900, 20_000
 _NUMBERED = re.compile(r"_(00\d\d)$")
 
@@ -120,7 +121,14 @@ def image_fields(
             fields["optional"] = Noted(True, f"{_bindings_of(image)} of {len(group.cases)} cases have it")
         note = _about(fact)
         made[name] = Noted(fields, note) if note else fields
+        if image.path.endswith(HEADER):
+            made |= {name: {**fields, "path": data_path(image)}, _free("header", made): {"path": image.path}}
     return {section: made}
+
+
+def data_path(image: Attached) -> str:
+    """The samples beside a WFDB header: it finds the cases, and the header goes with it."""
+    return image.path.removesuffix(HEADER) + image.known.format
 
 
 def _bindings_of(image: Attached) -> int:

@@ -22,6 +22,7 @@ from medshard.pipelines.adding.walk import FoundFiles
 SAMPLES = 2
 MOST_LOOKED_INTO = 60
 FEWEST_SLICES = 3
+_RADIOGRAPHS = frozenset({"CR", "DX", "MG", "XA", "RF"})
 _PICTURE = raster.FORMAT.name
 
 
@@ -55,9 +56,16 @@ _ENDINGS = {
     ".txt": Kind.TEXT,
     ".edf": Kind.SIGNAL,
     ".bdf": Kind.SIGNAL,
-    ".hea": Kind.SIGNAL,
 }
 """Where the name says enough, or the content of texts says little."""
+_SAMPLES_OF_HEADER = (".dat", ".mat")
+_HEADERS_OF = {
+    "raw": ("mhd", "nhdr"),
+    "zraw": ("mhd",),
+    "dat": ("hea",),
+    "atr": ("hea",),
+    "mat": ("hea",),
+}
 _NO_DATA = frozenset(
     {".py", ".m", ".sh", ".ipynb", ".yaml", ".yml", ".pdf", ".docx", ".doc", ".html", ".cfg", ".ini", ".log"}
 )
@@ -68,7 +76,8 @@ _SLIDE_ENDINGS = frozenset({".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".
 class KnownFamily:
     """A family and what it is.
 
-    format: of volumes and meshes, as the reader calls it. flat: its first file holds a few whole numbers, as masks do.
+    format: of volumes and meshes, as the reader calls it; of a WFDB header the ending of its samples.
+    flat: its first file holds a few whole numbers, as masks do.
     """
 
     family: Family
@@ -101,9 +110,26 @@ def series_asker(found: FoundFiles) -> Callable[[str], bool]:
         suffix = place.rpartition("*")[2].lower()
         if len(of_place) < FEWEST_SLICES or suffix not in {"", ".dcm", ".ima", ".dicom", ".img"}:
             return False
-        return dicom.FORMAT.sniff([found.at(of_place[0])]) and dicom.FORMAT.sniff([found.at(of_place[-1])])
+        files = [found.at(path) for path in (of_place[0], of_place[1], of_place[-1])]
+        return all(dicom.FORMAT.sniff([file]) for file in files) and _are_slices(files)
 
     return is_series
+
+
+def _are_slices(files: Sequence[Path]) -> bool:
+    """Whether two of the files belong to one series: radiographs in one folder do not."""
+    import pydicom  # noqa: PLC0415 - only where there is DICOM
+
+    series = []
+    for file in files:
+        try:
+            header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=["SeriesInstanceUID", "Modality"])
+        except Exception:
+            return False
+        if header.get("Modality") in _RADIOGRAPHS:
+            return False
+        series.append(str(header.get("SeriesInstanceUID", "")))
+    return len(set(series)) < len(series)
 
 
 def _known(family: Family, found: FoundFiles, names: set[str]) -> KnownFamily:
@@ -115,6 +141,10 @@ def _known(family: Family, found: FoundFiles, names: set[str]) -> KnownFamily:
         return KnownFamily(family, Kind.DATA)
     if suffix in _NO_DATA:
         return KnownFamily(family, Kind.OTHER)
+    if suffix == ".hea":
+        stem = first.removesuffix(suffix)
+        data = next((ending for ending in _SAMPLES_OF_HEADER if stem + ending in names), None)
+        return KnownFamily(family, Kind.SIGNAL, data) if data else KnownFamily(family, Kind.OTHER)
     if suffix in _ENDINGS:
         return KnownFamily(family, _ENDINGS[suffix])
     kinds = [_kind_of(found.at(row.path), suffix) for row in spread(family.rows, SAMPLES)]
@@ -124,7 +154,9 @@ def _known(family: Family, found: FoundFiles, names: set[str]) -> KnownFamily:
 def _is_data_of_header(path: str, names: set[str]) -> bool:
     """The voxels or samples of a header that lies beside them under the same name."""
     stem, _, suffix = path.rpartition(".")
-    headers = {"raw": ("mhd", "nhdr"), "zraw": ("mhd",), "dat": ("hea",), "atr": ("hea",)}.get(suffix.lower(), ())
+    headers = {"raw": ("mhd", "nhdr"), "zraw": ("mhd",), "dat": ("hea",), "atr": ("hea",), "mat": ("hea",)}.get(
+        suffix.lower(), ()
+    )
     if suffix.lower() == "gz":
         stem, _, suffix = stem.rpartition(".")
         headers = {"raw": ("nhdr",), "img": ("hdr",)}.get(suffix.lower(), ())

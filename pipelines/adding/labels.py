@@ -16,7 +16,7 @@ from medshard.pipelines.adding.notes import Noted, sentences
 from medshard.pipelines.adding.samples import MaskFacts, mask_facts
 from medshard.pipelines.adding.templates import template
 from medshard.pipelines.adding.walk import FoundFiles
-from medshard.pipelines.adding.words import words_of
+from medshard.pipelines.adding.words import split_of, words_of
 from medshard.registry.concepts import Vocabulary
 
 _RECURS = 0.5
@@ -116,7 +116,7 @@ def _layers_of(files: Sequence[_File], group: Group, reading: Reading) -> Iterat
 
 def _together(files: Sequence[_File], group: Group, reading: Reading) -> tuple[Noted, str] | None:
     words, path = _words_between([file.path for file in files])
-    if not all(words):
+    if not all(words) or any(split_of(word) for word in words):
         return None
     facts = [mask_facts(file.family, reading.found) for file in files[:_MOST_READ]]
     known = sum(concept_of(word, reading.vocabulary) is not None for word in words)

@@ -48,7 +48,7 @@ def patient_reading(group: Group, fields: Sequence[Field], found: FoundFiles) ->
         basis = Noted(str(PatientBasis.ASSUMED), f"TODO `identified` once you know that it holds{headers}")
         doubt = f"That `{named.name}` in the file names is one person was read off the names alone."
         return PatientReading(Noted(f"{{{named.name}}}", note), basis, count, doubt)
-    first = next((field for field in fields if not _counts_something_else(field)), None)
+    first = next((field for field in fields if not _is_no_person(field, group)), None)
     if len(fields) > 1 and first is not None:
         count = _distinct(group, first)
         if 1 < count <= len(group.cases) <= _MOST_OF_ONE * count:
@@ -63,9 +63,14 @@ def patient_reading(group: Group, fields: Sequence[Field], found: FoundFiles) ->
     return PatientReading(None, basis, len(group.cases), _NOBODY_SAID)
 
 
-def _counts_something_else(field: Field) -> bool:
-    """`batch`, `trainbatch`, `view2`."""
-    return field.name.rstrip("0123456789").endswith(_NO_PERSONS)
+def _is_no_person(field: Field, group: Group) -> bool:
+    """`batch`, `trainbatch`, `view2`; folders of a few plain words such as `upper` and `lower`."""
+    if field.name.rstrip("0123456789").endswith(_NO_PERSONS):
+        return True
+    place = [one.name for one in group.fields].index(field.name)
+    values = {binding[place] for binding in group.cases}
+    worded = not any(sign.isdigit() for value in values for sign in value)
+    return not field.number and worded and len(values) * 2 <= len(group.cases)
 
 
 def _distinct(group: Group, field: Field) -> int:

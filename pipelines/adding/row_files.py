@@ -125,7 +125,7 @@ def own_annotations(group: Group, found: FoundFiles, vocabulary: Vocabulary) -> 
     doubts = []
     for other in group.others:
         path = template(other.family, other.mapping)
-        fields = _own(other, path, found, vocabulary)
+        fields = _own(other, path, group, found, vocabulary)
         if fields is None:
             doubts.append(f"{path}: {len(other.family)} files that go with the cases; nobody has said what they are")
             continue
@@ -134,9 +134,14 @@ def own_annotations(group: Group, found: FoundFiles, vocabulary: Vocabulary) -> 
     return made, doubts
 
 
-def _own(other: Attached, path: str, found: FoundFiles, vocabulary: Vocabulary) -> Noted | None:
+def _own(other: Attached, path: str, group: Group, found: FoundFiles, vocabulary: Vocabulary) -> Noted | None:
     optional = {"optional": True}
     first = found.at(other.family.rows[0].path)
+    if other.known.kind is Kind.JSON and group.kind is Kind.MESH:
+        document = read_json(found, other.family.rows[0].path)
+        if isinstance(document, dict) and isinstance(document.get("labels"), list):
+            return Noted({"kind": "mesh-labels", "format": "json", "path": path, **optional},
+                         "guessed: a number per vertex; TODO `values`: which number is which concept")  # fmt: skip
     if other.known.kind is Kind.TEXT:
         lines = _first_lines(first)
         if lines and all(_YOLO.fullmatch(line) for line in lines):
@@ -171,6 +176,21 @@ def _first_lines(path: Path) -> list[str]:
 def _names_of_objects(path: Path) -> list[str]:
     text = _head(path, 1 << 20).decode("utf8", "replace")
     return re.findall(r"<object>\s*<name>([^<]{1,60})</name>", text)
+
+
+def beat_annotations(group: Group, paths: Sequence[str]) -> dict[str, Noted]:
+    """Marks of WFDB beside the headers of recordings."""
+    path = group.anchor.path
+    marks = {row.path.removesuffix(".hea") + ".atr" for row in group.anchor.family.rows}
+    if not path.endswith(".hea") or marks.isdisjoint(paths):
+        return {}
+    fields = {
+        "kind": "events",
+        "path": f"{path.removesuffix('.hea')}.atr",
+        "format": "WFDB annotation",
+        "optional": True,
+    }
+    return {"marks": Noted(fields, "TODO `values`: which mark is which concept")}
 
 
 def coco_annotations(

@@ -65,26 +65,28 @@ def slot_signs(family: Family) -> list[str]:
 
 
 def _name(family: Family, slot: int, taken: set[str], *, last: bool) -> str:
-    """What a slot is called: by the word in front of it."""
-    signs = 0
-    name = ""
-    for depth, part in enumerate(family.key):
-        for place, sign in enumerate(part):
-            if sign not in SLOTS:
-                continue
-            if signs == slot:
-                before = re.findall(r"[A-Za-z]+", part[:place].rpartition(WHOLE)[2])
-                name = before[-1].lower() if before and sign != WHOLE else ""
-                if sign == WHOLE and depth < len(family.key) - 1:
-                    name = "folder"
-            signs += 1
-    name = _NUMBER_WORDS.get(name, name)
+    """What a slot is called: by the word in front of it, else by where it stands."""
+    depth, before, sign = _place(family, slot)
+    found = re.findall(r"[A-Za-z]+", before.rpartition(WHOLE)[2])
+    word = found[-1].lower() if found and sign != WHOLE else ""
+    name = _NUMBER_WORDS.get(word, word)
     if len(name) < 2 or name in SPLITS or name in _RESERVED or (last and name not in PATIENT_WORDS):
-        name = "case" if last else "part"
+        name = "case" if last else "folder" if depth < len(family.key) - 1 else "part"
     while name in taken or name in _RESERVED:
         stem, number = re.fullmatch(r"(.*?)(\d*)", name).groups()  # type: ignore[union-attr]
         name = f"{stem}{int(number or 1) + 1}"
     return name
+
+
+def _place(family: Family, slot: int) -> tuple[int, str, str]:
+    """Depth of the part that a slot stands in, what stands in front of it there, and its sign."""
+    places = [
+        (depth, part[:at], sign)
+        for depth, part in enumerate(family.key)
+        for at, sign in enumerate(part)
+        if sign in SLOTS
+    ]
+    return places[slot]
 
 
 def same_slots(family: Family, fields: Sequence[Field]) -> dict[int, str]:

@@ -13,6 +13,7 @@ SPLITS = {
     "train": SplitName.TRAIN,
     "training": SplitName.TRAIN,
     "tr": SplitName.TRAIN,
+    "trainval": SplitName.TRAIN,
     "val": SplitName.VALIDATION,
     "valid": SplitName.VALIDATION,
     "validation": SplitName.VALIDATION,
@@ -63,6 +64,8 @@ MASK_WORDS = frozenset(
         "classimg",
         "derivatives",
         "delineation",
+        "delineations",
+        "ground",
         "reviewer",
         "seg35",
         "seg4",
@@ -113,11 +116,12 @@ SHOWN_WORDS = frozenset(
         "thumb",
         "snp",
         "watershed",
-        "color",
-        "colour",
     ]
 )
 """Pictures for people: made of images and masks, and neither."""
+
+_COLOURED = frozenset({"color", "colour", "rgb"})
+_GLUED_MASKS = ("mask", "masks", "segmentation", "segmentations")
 
 PATIENT_WORDS = frozenset(
     ["patient", "patients", "pat", "sub", "subject", "subjects", "person", "pt", "pid", "subj", "participant"]
@@ -163,6 +167,9 @@ CHANNELS = {
     "adc": _mr("adc", Sequence.ADC),
     "swi": _mr("swi", Sequence.SWI),
     "lge": _mr("lge", Sequence.LGE),
+    "mra": _mr("mra", None),
+    "dti": _mr("dti", Sequence.DWI),
+    "hbv": _mr("high_b", Sequence.HIGH_B),
     "tof": _mr("tof", Sequence.TOF),
     "bold": _mr("bold", None),
     "inphase": _mr("in_phase", Sequence.IN_PHASE),
@@ -222,7 +229,8 @@ def split_of(text: str) -> SplitName | None:
 
 
 def speaks_of_mask(text: str) -> bool:
-    return not MASK_WORDS.isdisjoint(words_of(text))
+    words = words_of(text)
+    return not MASK_WORDS.isdisjoint(words) or any(word.endswith(_GLUED_MASKS) for word in words)
 
 
 def speaks_of_image(text: str) -> bool:
@@ -230,7 +238,8 @@ def speaks_of_image(text: str) -> bool:
 
 
 def is_for_people(text: str) -> bool:
-    return not SHOWN_WORDS.isdisjoint(words_of(text))
+    words = words_of(text)
+    return not SHOWN_WORDS.isdisjoint(words) or (not _COLOURED.isdisjoint(words) and speaks_of_mask(text))
 
 
 def channel_of(text: str) -> Channel | None:

@@ -18,6 +18,9 @@ from medshard.registry.acquisition.options import AcquisitionOptions
 from medshard.registry.layout import CaseFiles, discover
 from medshard.registry.store import Store
 
+_TABLES = ("annotation ", "split ", "patients")
+"""Names of files that are no contents of a case."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
@@ -81,7 +84,7 @@ def _agree(by_hand: CaseFiles, ours: CaseFiles) -> bool:
 
 def _contents(case: CaseFiles) -> set[str]:
     named = {path for kind in (case.images, case.meshes) for files in kind.values() for path in files}
-    others = {path for name, files in case.others.items() if not name.startswith("annotation") for path in files}
+    others = {path for name, files in case.others.items() if not name.startswith(_TABLES) for path in files}
     return named | others
 
 

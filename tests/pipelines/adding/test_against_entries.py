@@ -12,7 +12,7 @@ from trees.tree import made_trees
 from medshard.registry import Catalog
 from medshard.registry.catalog import PUBLIC_CATALOG
 
-LEAST_RIGHT = 0.85
+LEAST_RIGHT = 0.8
 """Of all trees; docs/contributing-a-data-set.md has the figure of the day that it was measured."""
 SOME = (
     "amos-2022",
