@@ -19,6 +19,7 @@ from medshard.commands import CATALOG_COMMANDS
 from medshard.commands.acquiring import ask_terms
 from medshard.commands.choosing import root_option
 from medshard.commands.previewing import preview
+from medshard.commands.suspecting import suspects
 from medshard.errors import MedshardError
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def cli() -> None:
 for command in CATALOG_COMMANDS:
     cli.add_command(command)
 cli.add_command(preview)
+cli.add_command(suspects)
 
 
 @cli.command()

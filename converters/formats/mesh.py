@@ -29,6 +29,11 @@ from medshard.converters.geometry import pixel_grid_affine
 from medshard.converters.volume import Mesh
 
 START = 1 << 16
+VTK_OTHERS = re.compile(
+    rb"\A# vtk DataFile[^\n]*\n[^\n]*\n\s*(?:ASCII|BINARY)\s+"
+    rb"(?:FIELD|DATASET\s+(?:UNSTRUCTURED_GRID|STRUCTURED_GRID|RECTILINEAR_GRID|FIELD))\b",
+    re.IGNORECASE,
+)
 FACET = re.compile(rb"\bfacet\b|\bendsolid\b", re.IGNORECASE)
 
 # Files of surfaces that are told apart from what is of no known format, so that the refusal can name them.
@@ -37,6 +42,9 @@ REFUSED: dict[str, Callable[[Path, bytes], bool]] = {
     "glTF": lambda _path, start: start.lstrip().startswith(b"{") and b'"asset"' in start and b'"meshes"' in start,
     "3MF": lambda path, start: start.startswith(b"PK\x03\x04") and path.suffix.lower() == ".3mf",
     "FBX": lambda _path, start: start.startswith(b"Kaydara FBX Binary"),
+    "VTK of other data sets than polygons and structured points": lambda _path, start: (
+        VTK_OTHERS.search(start[:1024]) is not None
+    ),
     "COLLADA": lambda _path, start: b"<COLLADA" in start[:4096],
     "FreeSurfer quadrangles": lambda path, start: (
         start.startswith((b"\xff\xff\xff", b"\xff\xff\xfd")) and path.name.startswith(("lh.", "rh."))

@@ -33,6 +33,13 @@ LABELS = "NIFTI_INTENT_LABEL"
 SCAN_SPACES = ("NIFTI_XFORM_SCANNER_ANAT", "NIFTI_XFORM_ALIGNED_ANAT")
 OWN_SPACE = "GIFTI places the surface in no scan's space: it is kept in its own"
 MOVED = "the surface was moved into the scan's space by the file's own matrix"
+# As the drafts of the format, and programs that follow them, call the encodings.
+OLD_ENCODINGS = {
+    "GIFTI_ENCODING_ASCII": "ASCII",
+    "GIFTI_ENCODING_B64BIN": "Base64Binary",
+    "GIFTI_ENCODING_B64GZ": "GZipBase64Binary",
+}
+BIG_ENDIAN = ("BigEndian", "GIFTI_ENDIAN_BIG")
 DTYPES = {
     "NIFTI_TYPE_UINT8": "u1",
     "NIFTI_TYPE_INT8": "i1",
@@ -120,11 +127,12 @@ def _numbers(path: Path, element: ET.Element, budget: Budget) -> Array:
     dimensions = count_of(path, element, "Dimensionality")
     if name is None or not 1 <= dimensions <= MOST_DIMENSIONS:
         raise bad_file("read.unsupported", path, "numbers are of a type or shape that medshard does not read")
-    dtype = np.dtype((">" if element.get("Endian") == "BigEndian" else "<") + name)
+    dtype = np.dtype((">" if element.get("Endian") in BIG_ENDIAN else "<") + name)
     shape = [count_of(path, element, f"Dim{axis}") for axis in range(dimensions)]
     data = element.find("Data")
     text = "" if data is None else "".join(data.itertext())
     encoding = element.get("Encoding", "")
+    encoding = OLD_ENCODINGS.get(encoding, encoding)
     if encoding == "ASCII":
         numbers = text_numbers(text, dtype.newbyteorder("="))
     elif encoding in ("Base64Binary", "GZipBase64Binary"):

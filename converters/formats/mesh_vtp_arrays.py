@@ -58,12 +58,12 @@ class Arrays:
         dtype = np.dtype(self.order + name)
         where = element.get("format", "ascii")
         if where == "ascii":
-            numbers = text_numbers("".join(element.itertext()), dtype)
+            numbers = text_numbers(_own_text(element), dtype)
             if len(numbers) != count:
                 raise self._other_length(count * dtype.itemsize, len(numbers) * dtype.itemsize)
             return numbers
         if where == "binary":
-            content = _from_parts(self.path, "".join(element.itertext()).encode())
+            content = _from_parts(self.path, _own_text(element).encode())
         elif where == "appended":
             content = self._appended(count_of(self.path, element, "offset"))
         else:
@@ -168,6 +168,11 @@ def _ends(path: Path, root: ET.Element) -> dict[int, int]:
     """Where each appended part ends: where the next one begins."""
     offsets = sorted({count_of(path, each, "offset") for each in root.iter("DataArray") if each.get("offset")})
     return dict(pairwise(offsets))
+
+
+def _own_text(element: ET.Element) -> str:
+    """The text of an element without that of its children: VTK keeps facts such as the range of a norm in those."""
+    return (element.text or "") + "".join(child.tail or "" for child in element)
 
 
 def _from_parts(path: Path, text: bytes) -> bytes:

@@ -49,6 +49,7 @@ from medshard.converters.slides.tiff_tiles import TiffTiles, require_stored, req
 from medshard.errors import CaseError
 
 GREY, RGB, YCBCR = 1, 2, 6
+ORIENTATION = 274
 DTYPES = {
     "bool": "uint8",
     "uint8": "uint8",
@@ -120,7 +121,7 @@ def _stated(pages: TiffPages, path: Path) -> StatedSlide:
         microns_per_pixel=microns,
         magnification=power,
         labelled=_has_label(pages),
-        warnings=(*warnings, *doubts, *power_doubts),
+        warnings=(*warnings, *_orientation_doubt(pages.levels[0][0]), *doubts, *power_doubts),
     )
     require_sane(path, stated)
     left_out = sum(require_stored(page, path, size) for level in pages.levels for page in level)
@@ -128,6 +129,14 @@ def _stated(pages: TiffPages, path: Path) -> StatedSlide:
         warning = f"{left_out} tiles are not stored and read as empty glass"
         return replace(stated, warnings=(*stated.warnings, warning))
     return stated
+
+
+def _orientation_doubt(base: Any) -> list[str]:
+    """Viewers of slides pass the tag over, and outlines are drawn on what they show; others turn the picture."""
+    stated = base.tags.valueof(ORIENTATION, 1)
+    if stated in (0, 1):
+        return []
+    return [f"the file states orientation {stated}: not applied, rows and columns are as they are stored"]
 
 
 def _channels(pages: TiffPages, path: Path) -> tuple[int, bool, list[str]]:

@@ -60,7 +60,7 @@ def frame_facts(frames: Iterable[Array]) -> Facts:
         black += int(np.percentile(np.asarray(frame), 99) <= BLACK)
         frozen += int(before is not None and np.array_equal(frame, before))
         before = frame
-    return shortened({"frames": count, "black": black / max(count, 1), "frozen": frozen / max(count - 1, 1)})  # type: ignore[no-any-return]
+    return shortened({"frames": count, "black": black / max(count, 1), "frozen": frozen / max(count - 1, 1)})
 
 
 def shortened(found: Any) -> Any:

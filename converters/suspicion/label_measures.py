@@ -32,7 +32,7 @@ def class_measures(layer: LabelLayer, view: View | None, *, where: str) -> dict[
     image across the rim over that beside it, turned: the same with the image run backwards along z, y and x.
     """
     labels = resample_labels(layer, layer.shape, layer.affine, where=where).array[0]
-    counts, boxes = voxel_counts(labels), class_boxes(labels)  # type: ignore[arg-type]
+    counts, boxes = voxel_counts(labels), class_boxes(labels)
     voxel_ml = abs(float(np.linalg.det(layer.affine[:3, :3]))) / 1000
     ignored = set(layer.ignore)
     found: dict[str, dict[str, Any]] = {}
@@ -109,9 +109,12 @@ def _contrast(mask: Mask, values: Values) -> float:
     rims, others = rims[np.isfinite(rims)], others[np.isfinite(others)]
     if not rims.size or not others.size:
         return 1.0
-    largest = np.percentile(rims, 95)
+    largest = float(np.percentile(rims, 95))
+    if largest == 0:
+        return 1.0
     mean = float(np.minimum(others, largest).mean())
-    return float(np.minimum(rims, largest).mean()) / mean if mean > 0 else 1.0
+    # Beside a rim that was drawn by a threshold nothing may change at all.
+    return float(np.minimum(rims, largest).mean()) / max(mean, largest / 1000)
 
 
 def _turned_contrast(mask: Mask, part: tuple[slice, ...], view: View, axis: int) -> float | None:

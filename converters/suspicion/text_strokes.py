@@ -21,9 +21,14 @@ MOST_PIXELS = 1 << 22
 # A stroke is thinner than this many pixels, and stands out by this share of the picture's range.
 STROKE, STANDS_OUT = 9, 0.35
 LEAST_HEIGHT, LEAST_PIXELS = 5, 5
+# More marks in a plane are noise.
 MOST_MARKS = 4000
-# Strokes that a line through letters that touch each other crosses at least.
-LEAST_CROSSED = 3
+# Half of the gap between letters of one line.
+GAP = 3
+NEIGHBOURS = np.ones((3, 3))
+# Of a line of writing the first and last rows have at least SHARP_END of the usual ink, and no row is full.
+SHARP_END, MOST_INK = 0.4, 0.7
+STROKES_OF_A_LETTER = 1.6
 
 
 def text_rows(read: Reader, shape: tuple[int, int, int], low: float, high: float) -> int:
@@ -62,7 +67,7 @@ def _marks_in_row(plane: Values, low: float, high: float) -> int:
     # What is far brighter than the image (65535 in a picture of 12 bits) is cut off: only that it stands out counts.
     spread = max(high - low, float(np.finfo(np.float32).tiny))
     plane = np.clip(plane, low - spread / 2, high + spread)
-    return max(_longest_row(_strokes(plane, spread)), _longest_row(_strokes(-plane, spread)))
+    return max(_letters_found(_strokes(plane, spread)), _letters_found(_strokes(-plane, spread)))
 
 
 def _strokes(plane: Values, spread: float) -> NDArray[np.bool_]:
@@ -73,42 +78,60 @@ def _strokes(plane: Values, spread: float) -> NDArray[np.bool_]:
     return np.asarray(plane - opened > STANDS_OUT * spread)
 
 
-def _longest_row(strokes: NDArray[np.bool_]) -> int:
+def _letters_found(strokes: NDArray[np.bool_]) -> int:
+    """Letters of the longest row of writing: counted one by one, or, where they touch or are broken, by their line."""
     if np.count_nonzero(strokes) < 4 * LEAST_PIXELS:
         return 0
-    marks, count = ndimage.label(strokes, structure=np.ones((3, 3)))
+    most_height = max(24, strokes.shape[0] // 12)
+    return max(_letters_apart(strokes, most_height), _letters_of_lines(strokes, most_height))
+
+
+def _letters_apart(strokes: NDArray[np.bool_], most_height: int) -> int:
+    """The most marks, about as wide as high, that have one height and one bottom and follow each other."""
+    marks, count = ndimage.label(strokes, NEIGHBOURS)
     if count > MOST_MARKS:  # noise
         return 0
-    sizes = np.bincount(marks.ravel())[1:]
-    most_height = max(24, strokes.shape[0] // 12)
-    found = []
-    for number, (rows, columns) in enumerate(ndimage.find_objects(marks), start=1):
-        height, width = rows.stop - rows.start, columns.stop - columns.start
-        if LEAST_HEIGHT <= height <= most_height and sizes[number - 1] >= LEAST_PIXELS:
-            letters = 1 if width <= 1.5 * height else _touching_letters(marks[rows, columns] == number)
-            if letters:
-                found.append((rows.stop, height, columns.start, columns.stop, letters))
-    return _longest_chain(np.array(found, np.int64)) if found else 0
-
-
-def _touching_letters(mark: NDArray[np.bool_]) -> int:
-    """How many letters a wide mark may be: strokes that a line through it crosses, two to a letter; 0 of a plain line."""
-    ends = np.diff(np.pad(mark, ((0, 0), (1, 1))).astype(np.int8), axis=1)
-    crossed = float(np.median((ends == 1).sum(axis=1)))
-    return round(crossed / 1.5) if crossed >= LEAST_CROSSED else 0
-
-
-def _longest_chain(marks: NDArray[np.int64]) -> int:
-    """marks: rows of (bottom, height, left, right, letters). A row of writing: equal bottoms and heights, small gaps."""
+    found = [
+        (rows.stop, rows.stop - rows.start, columns.start, columns.stop)
+        for rows, columns in ndimage.find_objects(marks)
+        if LEAST_HEIGHT <= rows.stop - rows.start <= most_height
+        and columns.stop - columns.start <= 2 * (rows.stop - rows.start)
+    ]
+    rows_of_marks = np.array(found, np.int64).reshape(-1, 4)
     best = 0
-    for bottom, height in np.unique(marks[:, :2], axis=0):
+    for bottom, height in np.unique(rows_of_marks[:, :2], axis=0):
         slack = max(1, height // 10)
-        same = (np.abs(marks[:, 0] - bottom) <= slack) & (np.abs(marks[:, 1] - height) <= slack)
-        row = marks[same]
-        row = row[np.argsort(row[:, 2], kind="stable")]
-        letters = int(row[0, 4])
-        best = max(best, letters)
-        for mark, before in zip(row[1:], row[:-1], strict=True):
-            letters = int(mark[4]) + (letters if mark[2] - before[3] <= 2 * height else 0)
-            best = max(best, letters)
+        same = np.abs(rows_of_marks[:, :2] - (bottom, height)).max(axis=1) <= slack
+        lefts, rights = (np.sort(rows_of_marks[same, column]) for column in (2, 3))
+        length = 1
+        for left, right in zip(lefts[1:], rights[:-1], strict=True):
+            length = length + 1 if left - right <= 2 * height else 1
+            best = max(best, length)
     return best
+
+
+def _letters_of_lines(strokes: NDArray[np.bool_], most_height: int) -> int:
+    """Strokes that are near each other along a row make a line.
+
+    Of writing it is at least twice as wide as high, begins and ends sharply (letters stand on one line and are of one
+    height), and a row through it crosses many strokes.
+    """
+    lines, count = ndimage.label(ndimage.maximum_filter1d(strokes.view(np.uint8), 2 * GAP + 1, axis=1), NEIGHBOURS)
+    if count > MOST_MARKS:
+        return 0
+    best = 0
+    for number, (rows, columns) in enumerate(ndimage.find_objects(lines), start=1):
+        height, width = rows.stop - rows.start, columns.stop - columns.start - 2 * GAP
+        if LEAST_HEIGHT <= height <= most_height and width >= 2 * height:
+            best = max(best, _letters(strokes[rows, columns] & (lines[rows, columns] == number)))
+    return best
+
+
+def _letters(line: NDArray[np.bool_]) -> int:
+    """How many letters a line may be: the strokes that a row through it crosses, by those of a letter; or 0."""
+    ink = line.sum(axis=1)
+    usual = float(np.median(ink))
+    if usual > MOST_INK * line.shape[1] or min(ink[:2].max(), ink[-2:].max()) < SHARP_END * usual:
+        return 0
+    starts = np.diff(np.pad(line, ((0, 0), (1, 0))).astype(np.int8), axis=1) == 1
+    return round(float(np.median(starts.sum(axis=1))) / STROKES_OF_A_LETTER)

@@ -106,14 +106,27 @@ def _is_by_columns(matrix: Any) -> bool:
     return matrix.attrs.get("encoding-type", matrix.attrs.get("h5sparse_format", "")) in {"csc_matrix", "csc"}
 
 
+def _old_writing(path: Path) -> CaseError:
+    """Of anndata before 0.7, which keeps the words of categories apart from their numbers."""
+    return bad_file(
+        "read.unsupported",
+        path,
+        "the tables of the file are written as anndata wrote them before version 0.7",
+        action="The case is excluded. Read the file with anndata and write it again.",
+    )
+
+
 def _frame(path: Path, file: Any, place: str) -> pa.Table:
     """A table of the file, by anndata. The index comes first, as `name` unless it has a name."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            import pandas as pd  # noqa: PLC0415
             from anndata.io import read_elem  # noqa: PLC0415
 
             frame = read_elem(file[place])
+            if not isinstance(frame, pd.DataFrame):
+                raise _old_writing(path)
             frame.index.name = frame.index.name if frame.index.name not in {None, "_index", "index"} else "name"
             table = pa.Table.from_pandas(frame.reset_index(), preserve_index=False)
     except ImportError as error:

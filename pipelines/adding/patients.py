@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from medshard.converters.formats.faults import bad_file_errors
+from medshard.errors import CaseError
 from medshard.pipelines.adding.attached import Group
 from medshard.pipelines.adding.keys import STAR, spread
 from medshard.pipelines.adding.notes import Noted
@@ -87,14 +89,18 @@ def _said_by_headers(group: Group, found: FoundFiles) -> str:
     family = group.anchor.family
     firsts = {row.path.rpartition("/")[0]: row for row in reversed(family.rows)}
     rows = [firsts[folder] for folder in sorted(firsts)] if family.name[0] == STAR else list(family.rows)
-    stated = []
+    stated: list[str] = []
+    unread = 0
     for row in spread(rows, _SERIES_ASKED):
+        path = files_of(row, found)[0]
         try:
-            header = pydicom.dcmread(files_of(row, found)[0], stop_before_pixels=True, specific_tags=["PatientID"])
-            stated.append(str(header.get("PatientID", "")).strip())
-        except Exception:
-            continue
+            with bad_file_errors(path, "pydicom"):
+                header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["PatientID"])
+                stated.append(str(header.get("PatientID", "")).strip())
+        except CaseError:
+            unread += 1
+    without = f"; {unread} of those sampled could not be read" if unread else ""
     told = [one for one in stated if one]
     if not told:
-        return " (the headers sampled have no PatientID)"
-    return f" ({len(stated)} of {len(rows)} series have {len(set(told))} different PatientIDs)"
+        return f" (the headers sampled have no PatientID{without})"
+    return f" ({len(stated)} of {len(rows)} series have {len(set(told))} different PatientIDs{without})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -11,6 +12,9 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 from PIL import Image
+
+from medshard.converters.slide import Slide
+from medshard.converters.slides.reading import open_regions
 
 NAME = "Doe^Jane"
 Pixels = NDArray[Any]
@@ -167,3 +171,9 @@ def hamamatsu_vms(folder: Path, picture: Pixels, *, microns: float, offset: tupl
     text = "[Virtual Microscope Specimen]\n" + "".join(f"{name}={value}\n" for name, value in lines.items())
     (folder / "slide.vms").write_text(text, encoding="ascii")
     return MadeSlide(files=tuple(sorted(folder.iterdir())), levels=(picture,))
+
+
+def sum_of_region(paths: Sequence[Path], slide: Slide) -> int:
+    """Of a region of level 0; stands here so that a spawned process finds it."""
+    with open_regions(paths, slide, where="made/case") as region:
+        return int(region(0, 100, 100, 300, 300).sum())

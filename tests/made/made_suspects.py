@@ -139,7 +139,7 @@ def _labels(volume: Volume) -> NDArray[np.uint8]:
     return np.asarray(volume.labels[LAYER].array[0], np.uint8)
 
 
-def empty(volume: Volume, random: Random) -> Volume:  # noqa: ARG001 (all faults are called alike)
+def empty(volume: Volume, random: Random) -> Volume:
     return _with_labels(volume, np.zeros_like(_labels(volume)))
 
 
@@ -181,7 +181,7 @@ def flipped_mask(volume: Volume, random: Random) -> Volume:
     return _with_labels(volume, np.flip(labels, axis))
 
 
-def sides_exchanged(volume: Volume, random: Random) -> Volume:  # noqa: ARG001
+def sides_exchanged(volume: Volume, random: Random) -> Volume:
     """Left named right, and right left."""
     classes = volume.labels[LAYER].classes
     values = {concept: value for value, concept in classes.items()}
@@ -194,17 +194,17 @@ def sides_exchanged(volume: Volume, random: Random) -> Volume:  # noqa: ARG001
     return _with_labels(volume, table[_labels(volume)])
 
 
-def mirrored_mask(volume: Volume, random: Random) -> Volume:  # noqa: ARG001
+def mirrored_mask(volume: Volume, random: Random) -> Volume:
     return _with_labels(volume, _labels(volume)[..., ::-1])
 
 
-def mirrored_case(volume: Volume, random: Random) -> Volume:  # noqa: ARG001
+def mirrored_case(volume: Volume, random: Random) -> Volume:
     """Image and mask run backwards from left to right, under the same header."""
     whole = _with_image(volume, np.asarray(volume.images["scan"].array)[..., ::-1])
     return _with_labels(whole, _labels(volume)[..., ::-1]) if volume.labels else whole
 
 
-def offset(volume: Volume, random: Random) -> Volume:  # noqa: ARG001
+def offset(volume: Volume, random: Random) -> Volume:
     array = np.asarray(volume.images["scan"].array)
     top = np.iinfo(array.dtype).max
     step = 1024 if volume.images["scan"].rescale.unit == "HU" else int(np.percentile(array, 99))
@@ -218,7 +218,7 @@ def scaled(volume: Volume, random: Random) -> Volume:
     return _with_image(volume, np.clip(array * factor, limits.min, limits.max).astype(array.dtype))
 
 
-def inverted(volume: Volume, random: Random) -> Volume:  # noqa: ARG001
+def inverted(volume: Volume, random: Random) -> Volume:
     array = np.asarray(volume.images["scan"].array)
     return _with_image(volume, (int(array.max()) + int(array.min()) - array.astype(np.int64)).astype(array.dtype))
 
@@ -236,7 +236,7 @@ def not_numbers(volume: Volume, random: Random) -> Volume:
     return _with_image(volume, array)
 
 
-def swollen(volume: Volume, random: Random) -> Volume:  # noqa: ARG001
+def swollen(volume: Volume, random: Random) -> Volume:
     """Every class grown until it has at least twice the voxels, or nothing is left to grow into."""
     labels = _labels(volume)
     values, found = np.unique(labels[labels > 0]), labels
@@ -249,12 +249,12 @@ def swollen(volume: Volume, random: Random) -> Volume:  # noqa: ARG001
     return _with_labels(volume, found)
 
 
-def shrunk(volume: Volume, random: Random) -> Volume:  # noqa: ARG001
-    """Every class worn away to a third of its voxels, or less."""
+def shrunk(volume: Volume, random: Random) -> Volume:
+    """Every class worn away to a third of its voxels."""
     labels, kept = _labels(volume), np.zeros_like(_labels(volume))
     for value in np.unique(labels[labels > 0]):
         mask = labels == value
-        depth = ndimage.distance_transform_edt(mask)
+        depth = ndimage.distance_transform_edt(mask) + random.random(mask.shape) / 1000  # thin parts are equally deep
         kept[mask & (depth >= np.quantile(depth[mask], 0.68))] = value
     return _with_labels(volume, kept)
 
@@ -271,7 +271,7 @@ def cut_short(volume: Volume, random: Random) -> Volume:
 
 
 def written(volume: Volume, random: Random, *, share: float = 1.0) -> Volume:
-    """Made words drawn near a corner of the planes, at the image's brightest, or its darkest on bright ground."""
+    """Made words drawn near a corner of the planes, in white, or in black on bright ground."""
     array = np.asarray(volume.images["scan"].array).copy()
     planes, height, width = array.shape[1:]
     size = int(max(10, min(height, width) / 22))
@@ -280,12 +280,13 @@ def written(volume: Volume, random: Random, *, share: float = 1.0) -> Volume:
     top = int(random.choice([2, height - 2 * size]))
     ImageDraw.Draw(picture).text((3, top), words, fill=255, font=ImageFont.load_default(size=size))
     ink = np.asarray(picture, np.float64) / 255
-    # White on dark and black on bright, as people write.
-    there = float(np.median(array[..., top : top + size, 3 : width * 2 // 3]))
-    bright = float(array.max() if 2 * there < float(array.max()) + float(array.min()) else array.min())
+    ends = (0, 255) if array.dtype == np.uint8 else (float(array.min()), float(array.max()))
     chosen = range(planes) if share == 1 else random.choice(planes, max(1, int(share * planes)), replace=False)
     for z in chosen:
-        array[:, z] = np.rint(array[:, z] * (1 - ink) + bright * ink).astype(array.dtype)
+        # White on dark and black on bright, as people write.
+        there = float(np.median(array[:, z][:, ink > 0]))
+        colour = max(ends, key=lambda end: abs(end - there))
+        array[:, z] = np.rint(array[:, z] * (1 - ink) + colour * ink).astype(array.dtype)
     return _with_image(volume, array)
 
 
@@ -355,7 +356,7 @@ class Cohort:
         return self.facts
 
     def found(self, faults: Sequence[Fault], seed: int) -> tuple[int, dict[str, int]]:
-        """Plant one fault in each of so many patients. How many are among the worst 20th; patient -> its rank from 0."""
+        """Plant one fault in each of so many patients. How many are among the worst 20th; patient -> rank from 0."""
         random = np.random.default_rng([self.seed, seed, 1])
         chosen = [int(n) for n in random.choice(self.size, len(faults), replace=False)]
         planted = {
@@ -521,8 +522,8 @@ def atlas(folder: Path, step: int = 3, regions: int = 0) -> Scan:
 
 
 def _nrrd(path: Path) -> tuple[Array, tuple[float, float, float]]:
-    import SimpleITK as sitk
+    import SimpleITK
 
-    image = sitk.ReadImage(str(path))
+    image = SimpleITK.ReadImage(str(path))
     x, y, z = image.GetSpacing()
-    return sitk.GetArrayFromImage(image).astype(np.float32), (x, y, z)
+    return SimpleITK.GetArrayFromImage(image).astype(np.float32), (x, y, z)

@@ -104,7 +104,8 @@ def _chunks(path: Path, file: IO[bytes]) -> Chunks:
     """All chunks, each checked against its own checksum where it is looked at."""
     file.seek(0, 2)
     size = file.tell()
-    place, header, data = len(MAGIC), b"", []
+    place, header = len(MAGIC), b""
+    data: list[tuple[int, int]] = []
     kept: dict[bytes, bytes] = {}
     texts: list[tuple[bytes, bytes]] = []
     while True:
@@ -135,6 +136,7 @@ def _chunks(path: Path, file: IO[bytes]) -> Chunks:
         place += 12 + length
     if not data:
         raise bad_file("read.unreadable", path, "the file holds no pixels")
+    _require_methods(path, *header[10:12])
     x, y, depth, colour_type, _, _, interlaced = struct.unpack(">IIBBBBB", header)
     return Chunks(
         x=x,
@@ -146,6 +148,13 @@ def _chunks(path: Path, file: IO[bytes]) -> Chunks:
         kept=kept,
         texts=tuple(texts),
     )
+
+
+def _require_methods(path: Path, compression: int, filtering: int) -> None:
+    """Raises CaseError[read.unreadable]. PNG knows one way to pack its pixels, and one set of filters."""
+    if compression or filtering:
+        details: dict[str, object] = {"compression": compression, "filter": filtering}
+        raise bad_file("read.unreadable", path, "the pixels are packed by no method that PNG knows", details=details)
 
 
 def _checked(path: Path, file: IO[bytes], kind: bytes, length: int) -> bytes:

@@ -108,12 +108,23 @@ def alpha_of(picture: Picture, pixels: Array, spool: Spool) -> Array:
 
 def alpha_facts(picture: Picture, pixels: Array, alpha: Array) -> AlphaFacts:
     """pixels: the stored samples (n, y, x, s). alpha: (n, y, x, 1)."""
-    full = 1 if alpha.dtype.kind == "f" else int(np.iinfo(np.dtype(alpha.dtype.str)).max)
+    full = _opaque(picture, alpha)
     opaque = sum(int(np.count_nonzero(alpha[part] == full)) for part in slabs(alpha))
     first = pixels[0, 0, 0, : picture.samples]
     one_colour = all(bool((pixels[part][..., : picture.samples] == first).all()) for part in slabs(pixels))
     total = math.prod(alpha.shape)
     return AlphaFacts(pixels=total, not_opaque=total - opaque, one_colour=one_colour)
+
+
+def _opaque(picture: Picture, alpha: Array) -> int:
+    """The largest opacity that the file can state; alpha has the bits of the colours."""
+    if alpha.dtype.kind == "f":
+        return 1
+    if picture.alpha and "LargestPossibleValue" in picture.attributes:
+        return int(str(picture.attributes["LargestPossibleValue"]))
+    if picture.alpha and "BitsStored" in picture.attributes:
+        return int(2 ** int(str(picture.attributes["BitsStored"])) - 1)
+    return int(np.iinfo(np.dtype(alpha.dtype.str)).max)
 
 
 def slabs(pixels: Array) -> Iterator[tuple[int, slice]]:

@@ -31,7 +31,7 @@ class Feature:
     shown: Callable[[float], str] = lambda value: f"{value:.3g}"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Number:
     case: str
     subject: str
@@ -72,7 +72,12 @@ _VIEW = (
     Feature(name="body", kind="blank", words="body in the image", scale="log", floor=0.15, side="low", shown=_percent),
     Feature(name="text", kind="text", words="marks in a row", floor=1.5, side="high"),
 )
-_MIDDLES = tuple(_value(f"p{name}", f"the {name}th percentile is") for name in (1, 50, 99))
+_MIDDLES = (
+    _value("p1", "the 1st percentile is"),
+    _value("p50", "the median is"),
+    _value("p99", "the 99th percentile is"),
+)
+_LEAN = Feature(name="lean", kind="values", words="median's place between the ends, -1 to 1:", floor=0.1)
 _CONTRAST = Feature(
     name="contrast", kind="blank", words="range of values", scale="log", floor=0.25, side="low", shown=_large
 )
@@ -118,7 +123,7 @@ _TURNED = tuple(
     Feature(
         name=f"turned_{axis}",
         kind="swapped" if axis == AXES[2] else "misplaced",
-        words=f"fit of the rim when the image runs backwards {axis}, over its fit as it lies",
+        words=f"with the image run backwards {axis} the rim fits it, times as well as now,",
         floor=0.08,
         side="high",
         shown=lambda value: f"{np.exp(value):.2f}",
@@ -181,7 +186,9 @@ def _of_image(name: str, image: Facts) -> Iterator[tuple[str, Found]]:
         if "percentiles" in view:
             percentiles = view["percentiles"]
             found += zip(_MIDDLES, (percentiles[0], percentiles[3], percentiles[6]), strict=True)
-            found.append((_CONTRAST, percentiles[6] - percentiles[0]))
+            low, middle, high = percentiles[0], percentiles[3], percentiles[6]
+            found.append((_CONTRAST, high - low))
+            found.append((_LEAN, (2 * middle - low - high) / (high - low) if high > low else None))
             found += zip(_BODY_PLACES, (sum(side) / 2 for side in view["body_box"]), strict=True)
         yield subject, found
 

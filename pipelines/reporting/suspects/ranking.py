@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from medshard.pipelines.reporting.suspects.comparing import FEWEST_CASES, compared, outliers, outlying_layers
+from medshard.pipelines.reporting.suspects.layouts import odd_layouts
 from medshard.pipelines.reporting.suspects.numbers import numbers_of, subjects_of_views
 from medshard.pipelines.reporting.suspects.rules import duplicates, findings
 from medshard.pipelines.reporting.suspects.suspect import KINDS, MOST, Facts, Suspect
@@ -17,7 +18,7 @@ from medshard.pipelines.reporting.suspects.suspect import KINDS, MOST, Facts, Su
 FURTHER = 0.5
 # An unusual grid or a mask in pieces is common and mostly harmless: never before what is plainly wrong.
 MOST_OF_KIND = {"grid": 3.0, "fragments": 4.0}
-SUSPECTS_KEPT = 12
+KEPT_OF_A_KIND = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +44,7 @@ def rank(
 
     cases: case -> facts of `suspicion_facts`. digests: case -> image -> digest of its voxels. kind: this one alone.
     """
-    found = [*findings(cases), *duplicates(digests or {}), *_outliers(cases)]
+    found = [*findings(cases), *duplicates(digests or {}), *odd_layouts(cases), *_outliers(cases)]
     by_case: dict[str, list[Suspect]] = defaultdict(list)
     for suspect in found:
         if kind is None or suspect.kind == kind:
@@ -107,5 +108,12 @@ def _summed(strengths: Iterable[float]) -> float:
 
 
 def _strongest(suspects: Iterable[Suspect]) -> tuple[Suspect, ...]:
+    """Strongest first, and no more of one kind than say what it is about."""
     ordered = sorted(suspects, key=lambda s: (-s.strength, KINDS.index(s.kind), s.subject, s.reason))
-    return tuple(ordered[:SUSPECTS_KEPT])
+    kept: dict[str, int] = defaultdict(int)
+    found = []
+    for suspect in ordered:
+        kept[suspect.kind] += 1
+        if kept[suspect.kind] <= KEPT_OF_A_KIND:
+            found.append(suspect)
+    return tuple(found)

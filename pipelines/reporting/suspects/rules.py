@@ -8,17 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medshard.pipelines.reporting.suspects.numbers import AXES, subjects_of_views
+from medshard.pipelines.reporting.suspects.numbers import subjects_of_views
 from medshard.pipelines.reporting.suspects.suspect import MOST, RULE, Facts, Suspect, rarity
 
 # Marks on one line from which writing is believed.
-WRITING = 4
+WRITING = 5
 COMMON = 0.98
-HU_RANGE = (-200.0, 300.0)
-# Of an image in HU that shows a body at least this share lies in HU_RANGE, or something is air.
-LEAST_TISSUE_RANK = 0.02
-# Correlation of the layouts of images by which a turned one is told.
-BETTER_TURNED = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +29,6 @@ def findings(cases: Mapping[str, Facts]) -> Iterator[Suspect]:
     """case -> facts of `suspicion_facts`, suspects of the rules, each weaker the more cases it befalls."""
     yield from _empty_classes(cases)
     yield from _views(cases)
-    yield from _turned_images(cases)
     yield from _exchanged_sides(cases)
     yield from _recordings(cases)
 
@@ -46,18 +40,21 @@ def duplicates(digests: Mapping[str, Mapping[str, str]]) -> Iterator[Suspect]:
         for name, digest in sorted(images.items()):
             places[digest].append((case, name))
     for group in places.values():
+        holders = sorted({case for case, _ in group})
+        if len(holders) < 2:
+            continue
+        first = dict(reversed(group))
+        weight = rarity(len(holders) // 2, len(digests))
+        more = f" and of {len(holders) - 2} more cases" if len(holders) > 2 else ""
         for case, name in group:
-            others = sorted({f"{other}/{of}" for other, of in group if other != case})
-            if others:
-                more = f" and {len(others) - 1} more" if len(others) > 1 else ""
-                weight = rarity(len(group) // 2, len(digests))
-                yield Suspect(
-                    case=case,
-                    kind="duplicate",
-                    subject=name,
-                    reason=f"the same voxels as {others[0]}{more}",
-                    strength=max(1.0, RULE * weight),
-                )
+            other = holders[0] if case != holders[0] else holders[1]
+            yield Suspect(
+                case=case,
+                kind="duplicate",
+                subject=name,
+                reason=f"the same voxels as {other}/{first[other]}{more}",
+                strength=max(1.0, RULE * weight),
+            )
 
 
 def _weighed(kind: str, subject: str, found: list[_Finding], total: int, least: float = 0.0) -> Iterator[Suspect]:
@@ -116,7 +113,7 @@ def _views(cases: Mapping[str, Facts]) -> Iterator[Suspect]:
 
 
 def _written(view: Facts) -> float:
-    return min(1.0, 0.4 + 0.1 * (float(view["text"]) - WRITING))
+    return min(1.0, 0.5 + 0.15 * (float(view["text"]) - WRITING))
 
 
 def _blank(view: Facts) -> str | None:
@@ -140,41 +137,6 @@ def _values(image: Facts, view: Facts) -> str | None:
     if view["low"] >= 0 and percentiles[0] < 100 and percentiles[-1] > 900:
         return f"nothing below 0 HU, the 99th percentile at {percentiles[-1]:.0f}: an offset of 1024 may be missing"
     return None
-
-
-def _turned_images(cases: Mapping[str, Facts]) -> Iterator[Suspect]:
-    """Images whose coarse layout is like the others' only when it runs backwards along one axis."""
-    layouts: dict[tuple[str, tuple[int, ...]], dict[str, list[int]]] = defaultdict(dict)
-    for case, facts in sorted(cases.items()):
-        for name, image in facts.get("images", {}).items():
-            for subject, view in subjects_of_views(name, image):
-                if "layout" in view:
-                    layouts[subject, tuple(view["cells"])][case] = view["layout"]
-    for (subject, cells), of_cases in sorted(layouts.items()):
-        if len(of_cases) < 8:
-            continue
-        array = np.array(list(of_cases.values()), np.float64).reshape(-1, *cells)
-        usual = np.median(array, axis=0)
-        for axis in range(3):
-            found = []
-            for case, layout in zip(of_cases, array, strict=True):
-                as_it_lies, turned = _likeness(layout, usual), _likeness(np.flip(layout, axis), usual)
-                if turned > as_it_lies + BETTER_TURNED and turned > 0.5:
-                    found.append(
-                        _Finding(
-                            case=case,
-                            reason=f"the image is like the others when it runs backwards {AXES[axis]} "
-                            f"(correlation {turned:.2f}, as it lies {as_it_lies:.2f})",
-                            weight=min(1.0, 0.4 + 2 * (turned - as_it_lies)),
-                        )
-                    )
-            yield from _weighed("swapped" if axis == 2 else "misplaced", subject, found, len(of_cases))
-
-
-def _likeness(one: np.ndarray, other: np.ndarray) -> float:
-    if one.std() == 0 or other.std() == 0:
-        return 0.0
-    return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])
 
 
 def _exchanged_sides(cases: Mapping[str, Facts]) -> Iterator[Suspect]:

@@ -266,22 +266,13 @@ def test_what_is_no_slide_or_no_file_says_so(tmp_path: Path) -> None:
         assert caught.value.code == f"read.{code}"
 
 
-def _sum_in_worker(files: Sequence[Path], slide: Slide) -> int:
-    with open_regions(files, slide, where=WHERE) as region:
-        return int(region(0, 100, 100, 300, 300).sum())
-
-
 def test_regions_are_read_in_a_spawned_process(tmp_path: Path) -> None:
     made = made_slides.aperio(tmp_path / "a.svs", PICTURE)
     slide = read_slide(made.files, where=WHERE)
     here = int(PICTURE[100:400, 100:400].sum())
-    assert _sum_in_worker(made.files, slide) == here
+    assert made_slides.sum_of_region(made.files, slide) == here
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        assert pool.apply(_reopened_sum, (made.files, slide)) == here
-
-
-def _reopened_sum(files: Sequence[Path], slide: Slide) -> int:
-    return _sum_in_worker(files, slide)
+        assert pool.apply(made_slides.sum_of_region, (made.files, slide)) == here
 
 
 def test_the_index_does_not_depend_on_names_or_order_of_files(tmp_path: Path) -> None:
