@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import locale
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,14 @@ pytest.register_assert_rewrite(
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store.open(tmp_path / "store")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def signals_as_python_has_them() -> None:
+    """A shell that runs the tests in the background has them ignore SIGINT, and what a test starts inherits that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
 
 
 @pytest.fixture(autouse=True, scope="module")
