@@ -21,7 +21,8 @@ MOST_PIXELS = 1 << 22
 # A stroke is thinner than this many pixels, and stands out by this share of the picture's range.
 STROKE, STANDS_OUT = 9, 0.35
 LEAST_HEIGHT, LEAST_PIXELS = 5, 5
-# More marks in a plane are noise.
+# Of fewer planes neighbours are not compared. More marks in a plane are noise.
+LEAST_PLANES = 5
 MOST_MARKS = 4000
 # Half of the gap between letters of one line.
 GAP = 3
@@ -38,9 +39,22 @@ def text_rows(read: Reader, shape: tuple[int, int, int], low: float, high: float
     """
     if min(shape[1:]) < 4 * LEAST_HEIGHT:
         return 0
-    return max(
-        (_marks_in_row(_plane(read, z, shape), low, high) for z in _chosen_planes(read, shape, low, high)), default=0
-    )
+    return max((_marks_of(read, z, shape, low, high) for z in _chosen_planes(read, shape, low, high)), default=0)
+
+
+def _marks_of(read: Reader, z: int, shape: tuple[int, int, int], low: float, high: float) -> int:
+    """Also in what a plane has more or less than those on either side: over anatomy, writing stands out there alone."""
+    # What is far brighter than the image (65535 in a picture of 12 bits) is cut off: only that it stands out counts.
+    spread = max(high - low, float(np.finfo(np.float32).tiny))
+    ends = low - spread / 2, high + spread
+    plane = np.clip(_plane(read, z, shape), *ends)
+    found = _marks_in_row(plane, spread)
+    if shape[0] >= LEAST_PLANES and 0 < z < shape[0] - 1:
+        beside = [np.clip(_plane(read, other, shape), *ends) for other in (z - 1, z + 1)]
+        more = plane - np.maximum(*beside)
+        less = np.minimum(*beside) - plane
+        found = max(found, *(_letters_found(_strokes(np.maximum(part, 0), spread)) for part in (more, less)))
+    return found
 
 
 def _plane(read: Reader, z: int, shape: tuple[int, int, int]) -> Values:
@@ -63,10 +77,7 @@ def _sharp_steps(plane: Values, low: float, high: float) -> int:
     return int(np.count_nonzero(np.abs(np.diff(plane, axis=1)) > STANDS_OUT * max(high - low, 1e-6)))
 
 
-def _marks_in_row(plane: Values, low: float, high: float) -> int:
-    # What is far brighter than the image (65535 in a picture of 12 bits) is cut off: only that it stands out counts.
-    spread = max(high - low, float(np.finfo(np.float32).tiny))
-    plane = np.clip(plane, low - spread / 2, high + spread)
+def _marks_in_row(plane: Values, spread: float) -> int:
     return max(_letters_found(_strokes(plane, spread)), _letters_found(_strokes(-plane, spread)))
 
 

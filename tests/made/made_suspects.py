@@ -500,10 +500,14 @@ def lesions(folder: Path, names: Sequence[str], step: tuple[int, int, int]) -> l
 
 def atlas(folder: Path, step: int = 3, regions: int = 0) -> Scan:
     """The head of the Debian package mricron-data (its folder templates) with the AAL regions; the first so many."""
-    head = np.asarray(nib.load(folder / "ch2.nii.gz").dataobj, np.float32).transpose(2, 1, 0)
-    labels = np.asarray(nib.load(folder / "aal.nii.gz").dataobj).transpose(2, 1, 0)
+    head, labels = (
+        np.asarray(nib.as_closest_canonical(nib.load(folder / name)).dataobj).transpose(2, 1, 0)
+        for name in ("ch2.nii.gz", "aal.nii.gz")
+    )
     names = {}
     for line in (folder / "aal.nii.txt").read_text().splitlines():
+        if not line.strip():
+            continue
         number, name = line.split()[:2]
         words = name.replace("_", " ").lower()
         side = {"l": "left ", "r": "right "}.get(words.split()[-1], "")
@@ -513,7 +517,7 @@ def atlas(folder: Path, step: int = 3, regions: int = 0) -> Scan:
     labels = np.where(np.isin(labels, list(kept)), labels, 0).astype(np.uint8)
     return Scan(
         name="atlas",
-        image=head[part][None],
+        image=head[part][None].astype(np.float32),
         labels=labels[part],
         classes=kept,
         modality="MR",

@@ -33,6 +33,8 @@ PLANTED = 5
 WANTED = 0.95
 # What is known to be found less often, and why: docs/suspects.md.
 HARD = {
+    ("tumour", "words in one plane"): 0.8,
+    ("nodule", "case mirrored"): 0.8,
     ("tumour", "mask moved"): 0.5,
     ("tumour", "mask mirrored"): 0.5,
     ("tumour", "mask turned z or y"): 0.5,
