@@ -36,17 +36,12 @@ HARD = {
     ("tumour", "words in one plane"): 0.8,
     ("nodule", "case mirrored"): 0.8,
     ("tumour", "mask moved"): 0.5,
-    ("tumour", "mask mirrored"): 0.5,
     ("tumour", "mask turned z or y"): 0.5,
     ("tumour", "a third of the volume"): 0.3,
     ("tumour", "half lost"): 0.1,
     ("tumour", "twice the volume"): 0.2,
-    ("nodule", "mask moved"): 0.5,
-    ("nodule", "mask mirrored"): 0.5,
-    ("nodule", "mask turned z or y"): 0.5,
     ("nodule", "a third of the volume"): 0.3,
     ("nodule", "half lost"): 0.1,
-    ("nodule", "twice the volume"): 0.2,
 }
 
 
