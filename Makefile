@@ -3,12 +3,13 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/installed
+PEERS  := .venv-peers
 export PYTHONWARNINGS ?= default
 export MYPYPATH := $(VENV)/typing
 export MEDSHARD_ROOT ?= data
 export DAGSTER_HOME := $(CURDIR)/.dagster
 
-.PHONY: help install demo test ui lint format bench soak clean
+.PHONY: help install demo test ui lint format peers bench soak clean
 
 help:
 	@echo "make demo   the whole chain on real scans, then demo/report.html"
@@ -51,6 +52,15 @@ format: install
 	$(BIN)/ruff check --fix . ; $(BIN)/ruff format . ; $(BIN)/medshard format
 	$(BIN)/medshard schema --output catalog.schema.json
 
+# Peers to compare with: an environment of its own that also sees the packages of medshard's.
+peers: $(PEERS)/installed
+
+$(PEERS)/installed: benchmarks/peers/requirements.txt $(STAMP)
+	@test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	@$(BIN)/python -c 'import site; print(site.getsitepackages()[0])' >$$($(PEERS)/bin/python -c 'import site; print(site.getsitepackages()[0])')/medshard.pth
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r benchmarks/peers/requirements.txt
+	@touch $@
+
 bench: install
 	$(BIN)/python benchmarks/patch_reads.py
 	$(BIN)/python benchmarks/catalog_load.py
@@ -66,4 +76,4 @@ soak: install
 	$(BIN)/python -m pytest -q -s -m soak --timeout 7200 $(PYTEST_ARGS)
 
 clean:
-	rm -rf $(VENV) data demo .dagster
+	rm -rf $(VENV) $(PEERS) data demo .dagster
