@@ -5,7 +5,6 @@ A file is mapped, not read: no length that a broken header states can make more 
 
 from __future__ import annotations
 
-import logging
 import mmap
 import re
 import warnings
@@ -23,6 +22,7 @@ from pydicom.filereader import read_dataset
 
 from medshard.converters.formats.faults import bad_file, bad_file_errors
 from medshard.converters.formats.format import first_bytes
+from medshard.converters.formats.silent_logs import silencer_of
 
 READER = "pydicom"
 DEFLATED = b"1.2.840.10008.1.2.1.99"
@@ -62,18 +62,7 @@ def remarks() -> Iterator[list[warnings.WarningMessage]]:
         yield caught
 
 
-@contextmanager
-def silent_log() -> Iterator[None]:
-    """pydicom also logs what it stumbles on, values and all, which nobody should read; blocks may overlap."""
-    _SILENT.append(None)
-    try:
-        yield
-    finally:
-        _SILENT.pop()
-
-
-_SILENT: list[None] = []
-logging.getLogger("pydicom").addFilter(lambda _record: not _SILENT)
+silent_log = silencer_of("pydicom")
 
 
 def read_header(path: Path) -> DicomFile | None:

@@ -55,7 +55,7 @@ def find(path: Path, key: str | None) -> Dataset:
 
     Raises CaseError[read.no_such_array | read.unsupported | read.truncated], MissingExtraError[matlab.not_installed].
     """
-    with _opened(path) as file:
+    with open_hdf5(path) as file:
         if key is None:
             arrays = [name for name, found in _top(file) if not _refusal(found)]
             if len(arrays) != 1:
@@ -88,7 +88,7 @@ def find(path: Path, key: str | None) -> Dataset:
 def read(path: Path, dataset: Dataset, spool: Spool) -> Array:
     """The numbers, C-ordered; `dataset` comes from `find`."""
     array = spool.empty(dataset.shape, dataset.dtype)
-    with _opened(path) as file:
+    with open_hdf5(path) as file:
         found = file[dataset.name]
         row = max(1, math.prod(dataset.shape[1:]) * dataset.dtype.itemsize)
         rows = max(1, SLAB_BYTES // row)
@@ -165,7 +165,8 @@ def _no_such_array(path: Path, file: Any, key: str | None) -> Exception:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def open_hdf5(path: Path) -> Iterator[Any]:
+    """The file, to read; what h5py stumbles on inside the block is a bad file. Raises MissingExtraError."""
     try:
         import h5py  # noqa: PLC0415
     except ImportError as error:

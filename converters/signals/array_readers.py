@@ -21,7 +21,7 @@ from medshard.converters.formats.format import first_bytes
 from medshard.converters.formats.voxel_stream import LARGEST_DEFLATE_RATIO
 from medshard.converters.signals.stored_arrays import DEEPEST, StoredArray
 from medshard.converters.spooling import Spool
-from medshard.errors import CaseError, MissingExtraError
+from medshard.errors import CaseError
 
 NPY_MAGIC, ZIP_MAGIC, PARQUET_MAGIC = b"\x93NUMPY", b"PK\x03\x04", b"PAR1"
 LARGEST_HEADER = 1 << 16
@@ -156,17 +156,10 @@ def _dataset(path: Path, found: hdf5_arrays.Dataset, spool: Spool) -> Array:
 
 def _names(path: Path) -> list[str]:
     """Of all datasets, in the order of the file's own index; `#refs#`, where MATLAB keeps cells, is left out."""
-    try:
-        import h5py  # noqa: PLC0415
-    except ImportError as error:
-        raise MissingExtraError(
-            "matlab.not_installed",
-            where=path.name,
-            problem="reading MATLAB 7.3 and HDF5 files needs h5py",
-            action="pip install medshard[hdf5]",
-        ) from error
     names: list[str] = []
-    with bad_file_errors(path, "h5py"), h5py.File(path, "r", locking=False) as file:
+    with hdf5_arrays.open_hdf5(path) as file:
+        import h5py  # noqa: PLC0415 (after `open_hdf5`, which says what to install)
+
         waiting: list[tuple[str, Any]] = [("", file)]
         while waiting and len(names) < MOST_MEMBERS:
             prefix, group = waiting.pop()

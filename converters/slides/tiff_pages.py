@@ -7,16 +7,15 @@ untiled page of the file itself is a thumbnail, or a picture of the label or of 
 
 from __future__ import annotations
 
-import logging
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from medshard.converters.formats.faults import bad_file
+from medshard.converters.formats.silent_logs import silencer_of
 from medshard.converters.slides.stored import is_reduced
 
 TIFF_MAGIC = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
@@ -56,18 +55,7 @@ class TiffPages:
         return len(self.levels) > 1 or self.kind in ("aperio", "qptiff") or large
 
 
-@contextmanager
-def silent_tifffile() -> Iterator[None]:
-    """tifffile logs what it stumbles on, values and all, which nobody should read; blocks may overlap."""
-    _SILENT.append(None)
-    try:
-        yield
-    finally:
-        _SILENT.pop()
-
-
-_SILENT: list[None] = []
-logging.getLogger("tifffile").addFilter(lambda _record: not _SILENT)
+silent_tifffile = silencer_of("tifffile")
 
 
 def begins_tiled(path: Path) -> bool:

@@ -16,8 +16,7 @@ from medshard.converters.sources import SourceFile
 from medshard.converters.table import Table
 from medshard.converters.video import Video
 from medshard.converters.volume import Volume
-from medshard.errors import CaseError
-from medshard.pipelines.stages.case_payload import CasePayload
+from medshard.pipelines.stages.case_payload import CasePayload, require_files
 from medshard.pipelines.stages.raw import RawFile
 from medshard.registry.schema import ImageSpec
 from medshard.registry.vocabulary import Modality
@@ -200,16 +199,9 @@ def present_contents(
     found = {}
     for name, spec in specs.items():
         files = payload.case.others.get(name, ())
+        require_files(payload, "content", name, spec, files)
         if files:
             found[name] = (spec, files)
-        elif not spec.optional:
-            raise CaseError(
-                "content.missing",
-                where=payload.where,
-                problem=f"no file matches {name}",
-                details={"looked for": spec.path},
-                action="Complete the source, or list the case under `known_defects`.",
-            )
     return found
 
 

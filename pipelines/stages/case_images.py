@@ -9,7 +9,7 @@ from medshard.converters.reading import read_header, read_image
 from medshard.converters.spooling import IN_MEMORY, Spool
 from medshard.converters.volume import Image
 from medshard.errors import CaseError
-from medshard.pipelines.stages.case_payload import CasePayload
+from medshard.pipelines.stages.case_payload import CasePayload, require_files
 from medshard.registry.schema import ImageSpec
 from medshard.registry.vocabulary import Modality
 
@@ -22,14 +22,7 @@ def present_images(payload: CasePayload) -> tuple[str, ...]:
     Raises CaseError[image.missing].
     """
     for name, spec in payload.group.images.items():
-        if not payload.case.images[name] and not spec.optional:
-            raise CaseError(
-                "image.missing",
-                where=payload.where,
-                problem=f"no file matches the image {name}",
-                details={"looked for": spec.path},
-                action="Complete the source, or list the case under `known_defects`.",
-            )
+        require_files(payload, "image", name, spec, payload.case.images[name])
     return tuple(name for name, files in payload.case.images.items() if files and name not in payload.slides)
 
 

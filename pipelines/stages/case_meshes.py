@@ -16,7 +16,7 @@ from medshard.converters.meshes.voxelise import voxelise
 from medshard.converters.reading import read_header, read_mesh
 from medshard.converters.volume import LabelLayer, Mesh, MeshLabel
 from medshard.errors import CaseError
-from medshard.pipelines.stages.case_payload import CasePayload
+from medshard.pipelines.stages.case_payload import CasePayload, require_files
 from medshard.registry import inclusion
 from medshard.registry.inclusion import Fault
 from medshard.registry.schema.annotations import MeshLabels
@@ -28,14 +28,7 @@ def present_meshes(payload: CasePayload) -> tuple[str, ...]:
     Raises CaseError[mesh.missing].
     """
     for name, spec in payload.group.meshes.items():
-        if not payload.case.meshes[name] and not spec.optional:
-            raise CaseError(
-                "mesh.missing",
-                where=payload.where,
-                problem=f"no file matches the mesh {name}",
-                details={"looked for": spec.path},
-                action="Complete the source.",
-            )
+        require_files(payload, "mesh", name, spec, payload.case.meshes[name])
     return tuple(name for name, files in payload.case.meshes.items() if files)
 
 

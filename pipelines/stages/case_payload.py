@@ -59,3 +59,15 @@ class CasePayload:
 
     def locate(self, paths: tuple[str, ...]) -> list[Path]:
         return [self.files[path] for path in paths]
+
+
+def require_files(payload: CasePayload, kind: str, name: str, spec: ImageSpec, files: tuple[str, ...]) -> None:
+    """Raise CaseError[<kind>.missing] where a content that is not optional has no file."""
+    if not files and not spec.optional:
+        raise CaseError(
+            f"{kind}.missing",
+            where=payload.where,
+            problem=f"no file matches {name}" if kind == "content" else f"no file matches the {kind} {name}",
+            details={"looked for": spec.path},
+            action="Complete the source, or list the case under `known_defects`.",
+        )

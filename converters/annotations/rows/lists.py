@@ -7,9 +7,9 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 
-from medshard.converters.annotations.rows.matching import AS_THEY_ARE, WITHOUT_SUFFIX, index_rows
+from medshard.converters.annotations.rows.matching import AS_THEY_ARE, WITHOUT_SUFFIX, IndexedRows, index_rows
 from medshard.converters.annotations.rows.row_files import read_rows
-from medshard.converters.annotations.rows.rows import RowShape, cell_of, column_of, has_column, nearest, word_of
+from medshard.converters.annotations.rows.rows import Rows, RowShape, cell_of, column_of, has_column, nearest, word_of
 from medshard.converters.annotations.rows.text_tables import encoding_of, open_text, text_lines
 from medshard.converters.formats.faults import errors_of_case
 from medshard.errors import CaseError, SplitError
@@ -85,16 +85,7 @@ def split_of_table(files: Sequence[Path], split: SplitColumn, keys: Mapping[str,
     Raises CaseError[annotation.no_key_column | annotation.ambiguous_key | split.no_column | read.*],
     SplitError[split.in_two_parts].
     """
-    rows = read_rows(files, where=where, shape=RowShape())
-    if rows.rows and not has_column(rows.rows, split.column):
-        raise CaseError(
-            "split.no_column",
-            where=where,
-            problem="the table of the split has no such column",
-            details={"expected": split.column, **nearest(split.column, rows.columns)},
-            action="Correct `column` of the split in the entry's layout.",
-        )
-    indexed = index_rows(rows, set(keys.values()), key_column=split.key_column, where=where)
+    rows, indexed = _indexed(files, split, "split", keys, where)
     parts: dict[str, SplitName] = {}
     for case, key in keys.items():
         words = {word_of(cell_of(row, split.column)) for row in indexed.by_key.get(key, ())}
@@ -122,16 +113,7 @@ def patients_of_table(
     Raises CaseError[annotation.no_key_column | annotation.ambiguous_key | patient.no_column | read.*]; a
     case without a row, without a name in it, or with two names gets CaseError[patient.missing | patient.two].
     """
-    rows = read_rows(files, where=where, shape=RowShape())
-    if rows.rows and not has_column(rows.rows, patient.column):
-        raise CaseError(
-            "patient.no_column",
-            where=where,
-            problem="the table of the patients has no such column",
-            details={"expected": patient.column, **nearest(patient.column, rows.columns)},
-            action="Correct `column` of the patient in the entry's layout.",
-        )
-    indexed = index_rows(rows, set(keys.values()), key_column=patient.key_column, where=where)
+    rows, indexed = _indexed(files, patient, "patient", keys, where)
     patients: dict[str, str] = {}
     missing: dict[str, CaseError] = {}
     for case, key in keys.items():
@@ -142,6 +124,22 @@ def patients_of_table(
         else:
             missing[case] = _without_patient(f"{where}/{case}", rows=len(words), names=len(names))
     return TabledPatients(patients=patients, missing=missing, warnings=(*rows.warnings, *indexed.warnings))
+
+
+def _indexed(
+    files: Sequence[Path], column: SplitColumn | PatientColumn, of: str, keys: Mapping[str, str], where: str
+) -> tuple[Rows, IndexedRows]:
+    """The rows of the table that tells the split or the patients, and which of them are each case's."""
+    rows = read_rows(files, where=where, shape=RowShape())
+    if rows.rows and not has_column(rows.rows, column.column):
+        raise CaseError(
+            f"{of}.no_column",
+            where=where,
+            problem=f"the table of the {of} has no such column",
+            details={"expected": column.column, **nearest(column.column, rows.columns)},
+            action=f"Correct `column` of the {of} in the entry's layout.",
+        )
+    return rows, index_rows(rows, set(keys.values()), key_column=column.key_column, where=where)
 
 
 def _without_patient(where: str, *, rows: int, names: int) -> CaseError:
