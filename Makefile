@@ -21,7 +21,7 @@ help:
 install: $(STAMP)
 
 # The stamp is newer than what decides the environment, so a second install costs nothing.
-$(STAMP): pyproject.toml constraints.txt loaders/window_kernel.c
+$(STAMP): pyproject.toml constraints.txt $(wildcard */*_kernel*.[ch])
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11))' || \
 	  { echo "medshard needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
@@ -61,8 +61,8 @@ $(PEERS)/installed: benchmarks/peers/requirements.txt $(STAMP)
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r benchmarks/peers/requirements.txt
 	@touch $@
 
-bench: install
-	$(BIN)/python benchmarks/patch_reads.py
+bench: install peers
+	$(BIN)/python benchmarks/data_plane.py --root $(MEDSHARD_ROOT) --json data-plane.json --figure data-plane.png
 	$(BIN)/python benchmarks/catalog_load.py
 	$(BIN)/python benchmarks/download.py
 	$(BIN)/python benchmarks/unpack.py

@@ -17,9 +17,15 @@ import click
 from medshard import __version__
 from medshard.commands import CATALOG_COMMANDS
 from medshard.commands.acquiring import ask_terms
+from medshard.commands.benchmarking import bench
 from medshard.commands.choosing import root_option
+from medshard.commands.doctoring import doctor
+from medshard.commands.fingerprinting import fingerprint
+from medshard.commands.plans import plan_file_option, plans
 from medshard.commands.previewing import preview
+from medshard.commands.splitting import split
 from medshard.commands.suspecting import suspects
+from medshard.commands.verifying import verify
 from medshard.errors import MedshardError
 
 if TYPE_CHECKING:
@@ -51,8 +57,8 @@ def cli() -> None:
 
 for command in CATALOG_COMMANDS:
     cli.add_command(command)
-cli.add_command(preview)
-cli.add_command(suspects)
+for command in (plans, fingerprint, split, verify, preview, suspects, doctor, bench):
+    cli.add_command(command)
 
 
 @cli.command()
@@ -61,6 +67,7 @@ cli.add_command(suspects)
     "--to", type=click.Choice(STAGE_CHOICES), default="shards", show_default=True, help="The last stage to build."
 )
 @plan_option
+@plan_file_option
 @root_option
 @click.option(
     "--workers",
@@ -255,7 +262,7 @@ def _layout_warnings(result: StageResult) -> Iterator[str]:
         yield f"no case has a voxel of {', '.join(classes)}: rare, or another value or name in the files?"
     if parts := result.details.get("shipped_split"):
         counts = ", ".join(f"{count} {part}" for part, count in parts.items())
-        yield f"shipped as {counts}: training makes its own split by patient and does not use this one yet"
+        yield f"shipped as {counts}: `medshard split shipped {result.entry}` shows its leaks"
     if count := result.details.get("unmatched_files"):
         examples = ", ".join(result.details["unmatched_examples"])
         yield f"{count} files belong to no case, such as {examples}"

@@ -3,8 +3,9 @@
 from medshard.commands.acquiring import attest, sources
 from medshard.commands.adding import add
 from medshard.commands.asking import audit_paper, labels, list_entries, overlaps, show
-from medshard.commands.contributing import card, check, export, format_command, schema, site
+from medshard.commands.contributing import card, check, format_command, schema, site
 from medshard.commands.converting import convert
+from medshard.commands.exporting import export
 from medshard.commands.planning import criteria, plan_capacity
 
 CATALOG_COMMANDS = (

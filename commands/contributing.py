@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -83,20 +82,6 @@ def card(entry_id: str, output: Path | None) -> None:
 
     catalog = Catalog.load()
     write(markdown(entry_called(catalog, entry_id), catalog), output)
-
-
-@click.command()
-@click.argument("form", type=click.Choice(["croissant"]))
-@click.argument("entry_id", metavar="ID")
-@click.option("--output", type=click.Path(path_type=Path), help="Write it there instead of printing it.")
-def export(form: str, entry_id: str, output: Path | None) -> None:  # noqa: ARG001 (one form so far)
-    """One data set's record in an exchange format: Croissant 1.1 (JSON-LD)."""
-    from medshard.registry import Catalog
-    from medshard.registry.croissant import croissant
-
-    catalog = Catalog.load()
-    document = croissant(entry_called(catalog, entry_id), catalog)
-    write(json.dumps(document, indent=2, ensure_ascii=False) + "\n", output)
 
 
 @click.command()

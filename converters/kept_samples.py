@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from medshard.converters.plan import FrameRule, TileRule
+from medshard.converters.plan import ClipRule, FrameRule, TileRule
 from medshard.converters.slide import Slide
 from medshard.converters.sources import SourceFile
 from medshard.converters.spooling import IN_MEMORY, Spool
@@ -24,6 +24,7 @@ FRAMES_AT_ONCE = 32
 # y, x: of the tile's corner in pixels of level 0. tissue: share of the tile.
 TILE_COLUMNS = pa.schema([("y", pa.int64()), ("x", pa.int64()), ("tissue", pa.float32())])
 FRAME_COLUMNS = pa.schema([("frame", pa.int64()), ("time_s", pa.float64())])
+CLIP_COLUMNS = FRAME_COLUMNS.append(pa.field("clip", pa.int64()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,19 +88,59 @@ def video_stack(
 
     Raises CaseError as `read_frames` does.
     """
-    from medshard.converters.videos.reading import frame_numbers, read_frames  # noqa: PLC0415 - heavy, seldom needed
+    from medshard.converters.videos.reading import frame_numbers  # noqa: PLC0415 - heavy, seldom needed
 
-    timed = bool(np.isfinite(video.time_s).all())
-    numbers = frame_numbers(video, rate_hz=rule.rate_hz if timed else None, most=rule.most)
+    numbers = frame_numbers(video, rate_hz=rule.rate_hz if _is_timed(video) else None, most=rule.most)
+    columns = {"frame": numbers, "time_s": _times(video, numbers)}
+    return _decoded(video, numbers, pa.table(columns, schema=FRAME_COLUMNS), files, where=where, spool=spool)
+
+
+def clip_stack(
+    video: Video, rule: ClipRule, files: Mapping[str, Path], *, where: str, spool: Spool = IN_MEMORY
+) -> Stack:
+    """Clips of a video one after another: runs of frames at the rule's rate that follow each other without a gap.
+
+    `places` says the clip of each frame, counted from 0. Frames at the end that fill no clip are left out; a video that
+    is shorter than one clip is one clip. Raises CaseError as `read_frames` does.
+    """
+    from medshard.converters.videos.reading import frame_numbers  # noqa: PLC0415 - heavy, seldom needed
+
+    running = frame_numbers(video, rate_hz=rule.rate_hz if _is_timed(video) else None)
+    count = len(running) // rule.length
+    if count == 0:
+        numbers, clips = running, [0] * len(running)
+    else:
+        kept = min(count, rule.most)
+        # The middle of each of `kept` equal parts.
+        chosen = ((np.arange(kept) + 0.5) * count / kept).astype(np.int64)
+        starts = chosen * rule.length
+        numbers = [running[start + step] for start in starts.tolist() for step in range(rule.length)]
+        clips = [clip for clip in range(kept) for _ in range(rule.length)]
+    columns = {"frame": numbers, "time_s": _times(video, numbers), "clip": clips}
+    return _decoded(video, numbers, pa.table(columns, schema=CLIP_COLUMNS), files, where=where, spool=spool)
+
+
+def _is_timed(video: Video) -> bool:
+    return bool(np.isfinite(video.time_s).all())
+
+
+def _times(video: Video, numbers: Sequence[int]) -> list[float | None]:
+    timed = _is_timed(video)
+    return [float(video.time_s[number]) if timed else None for number in numbers]
+
+
+def _decoded(
+    video: Video, numbers: Sequence[int], places: pa.Table, files: Mapping[str, Path], *, where: str, spool: Spool
+) -> Stack:
+    from medshard.converters.videos.reading import read_frames  # noqa: PLC0415 - heavy, seldom needed
+
     c, y, x = video.shape
     array = spool.empty((c, len(numbers), y, x), np.dtype(video.dtype))
-    places = located(video.files, files, where)
+    paths = located(video.files, files, where)
     for start in range(0, len(numbers), FRAMES_AT_ONCE):
         some = numbers[start : start + FRAMES_AT_ONCE]
-        array[:, start : start + len(some)] = np.moveaxis(read_frames(places, video, some, where=where), 0, 1)
-    times = [float(video.time_s[number]) if timed else None for number in numbers]
-    table = pa.table({"frame": numbers, "time_s": times}, schema=FRAME_COLUMNS)
-    return Stack(array=array, affine=np.eye(4)[:, [2, 1, 0, 3]], places=table)
+        array[:, start : start + len(some)] = np.moveaxis(read_frames(paths, video, some, where=where), 0, 1)
+    return Stack(array=array, affine=np.eye(4)[:, [2, 1, 0, 3]], places=places)
 
 
 def located(sources: Sequence[SourceFile], files: Mapping[str, Path], where: str) -> list[Path]:

@@ -1,64 +1,98 @@
-"""Label layers on another grid: classes vote with linear weights, instances go by the nearest voxel."""
+"""Label layers on another grid: classes vote, thin structures keep their volume, instances go by the nearest voxel."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import ndimage
 
-from medshard.converters.resampling import (
-    AxisMatrices,
-    AxisMatrix,
-    Floats,
-    Shape,
-    aligned_matrices,
-    contract,
-    finite_range,
-    read_turned,
+from medshard.converters.axis_matrices import Shape, aligned_matrices
+from medshard.converters.axis_products import contract
+from medshard.converters.label_votes import (
+    WHOLE,
+    Box,
+    ClassMap,
+    Labels,
+    class_boxes,
+    nearest_labels,
+    vote,
+    voted_labels,
+    voxel_counts,
 )
+from medshard.converters.nnunet_labels import resize_like_nnunet
+from medshard.converters.resampling import finite_range
+from medshard.converters.thin_structures import thin_concepts
+from medshard.converters.turned_grids import read_turned
 from medshard.converters.volume import Affine, LabelLayer, Rescale
 from medshard.errors import CaseError
 
-Box = tuple[slice, slice, slice]
-Labels = NDArray[np.unsignedinteger[Any]]
-
-WHOLE: Box = (slice(None), slice(None), slice(None))
-
-# Rounding of float32 weights must not decide a tie, such as the voxel halfway between structure and background.
-TIE = 1e-5
+# Corners of a grid are where they were when they moved by less than this, in voxels.
+SAME_EDGES = 1e-3
 
 
-def resample_labels(layer: LabelLayer, shape_out: Shape, affine_out: Affine, *, where: str = "label") -> LabelLayer:
+def resample_labels(
+    layer: LabelLayer,
+    shape_out: Shape,
+    affine_out: Affine,
+    *,
+    slices: int | None = None,
+    like_nnunet: bool = False,
+    thin: Collection[str] | None = None,
+    where: str = "label",
+) -> LabelLayer:
     """A label layer on another grid, as `(1, *shape_out)` of the smallest unsigned integer type that holds it.
 
     semantic: each class is read with linear weights inside its own box; the largest wins, the background being what is
-        left of 1. Ties go to the structure, and among structures to the smaller value.
-    instance: the nearest voxel.
+        left of 1. Ties go to the structure, and among structures to the smaller value. Concepts of `thin` (those of the
+        public vocabulary if None) keep their volume and stay connected instead, as `thin_voxels` says.
+    instance: the nearest voxel; one that would vanish keeps a voxel, as `nearest_labels` says.
     soft: each map is read linearly; the class of the largest probability wins, the background being 1 minus their sum.
         The result is semantic, with the named channels numbered 1..k in channel order.
+
+    With `like_nnunet` semantic and instance layers become what `resize_like_nnunet` says, `slices` being as there; soft
+    ones are not concerned. `slices` means nothing otherwise.
 
     There is no low-pass where the grid gets coarser: with one, a majority vote eats convex structures (spheres of 3 mm
     radius from 1 to 2 mm voxels keep 71 % of their volume; read at points, 103 to 107 %).
     Voxels outside the layer's field of view are background. On the layer's own grid nothing but the type changes.
     Values that nobody judged (`ignore`) vote as a class does; of those below 0 the result has one above all others.
-    Raises CaseError[label.not_integer], [label.negative], [label.not_probability], [label.no_such_channel].
+    Raises CaseError[label.not_integer], [label.negative], [label.not_probability], [label.no_such_channel], and
+    [label.other_edges] where `like_nnunet` is asked for on a grid with other outer edges.
     """
     if layer.kind == "soft":
         classes = {number: layer.classes[channel] for number, channel in enumerate(sorted(layer.classes), start=1)}
-        array = _vote(_soft_maps(layer, shape_out, affine_out, where), shape_out, len(classes))
-        layer = replace(layer, kind="semantic", classes=classes, rescale=Rescale())
+        array = vote(_soft_maps(layer, shape_out, affine_out, where), shape_out, len(classes))
+        return replace(layer, kind="semantic", classes=classes, rescale=Rescale()).with_grid(array[None], affine_out)
+    layer = _with_ignored_above(layer)
+    stored = stored_labels(layer, where)
+    index_map = np.linalg.inv(layer.affine) @ affine_out
+    if stored.shape == shape_out and np.allclose(layer.affine, affine_out, rtol=0.0, atol=1e-9):
+        array = stored
+    elif like_nnunet:
+        _check_same_edges(layer.shape, index_map, shape_out, where)
+        array = cast(Labels, resize_like_nnunet(stored, shape_out, slices=slices))
+    elif layer.kind == "instance":
+        array = nearest_labels(stored, index_map, shape_out)
     else:
-        layer = _with_ignored_above(layer)
-        stored = stored_labels(layer, where)
-        read = _nearest_labels if layer.kind == "instance" else _voted_labels
-        index_map = np.linalg.inv(layer.affine) @ affine_out
-        same = stored.shape == shape_out and np.allclose(layer.affine, affine_out, rtol=0.0, atol=1e-9)
-        array = stored if same else read(stored, index_map, shape_out)
+        named = thin_concepts() if thin is None else thin
+        values = {value for value, concept in layer.classes.items() if concept in named}
+        array = voted_labels(stored, index_map, shape_out, thin=values)
     return layer.with_grid(array[None], affine_out)
+
+
+def _check_same_edges(shape_in: Shape, index_map: Affine, shape_out: Shape, where: str) -> None:
+    for corner in np.ndindex(2, 2, 2):
+        place = index_map @ [*(np.array(corner) * shape_out - 0.5), 1.0]
+        if np.any(np.abs(place[:3] - (np.array(corner) * shape_in - 0.5)) > SAME_EDGES):
+            raise CaseError(
+                "label.other_edges",
+                where=where,
+                problem="a layer is to be resampled as nnU-Net does it, and the new grid has other outer edges",
+                details={"layer": f"(z, y, x) = {shape_in}", "grid": f"(z, y, x) = {shape_out}"},
+                action="Bring the layer to the grid of the image first.",
+            )
 
 
 def _with_ignored_above(layer: LabelLayer) -> LabelLayer:
@@ -93,54 +127,7 @@ def stored_labels(layer: LabelLayer, where: str) -> Labels:
     return cast(Labels, np.ascontiguousarray(values.astype(np.min_scalar_type(highest))))
 
 
-def voxel_counts(labels: Labels) -> dict[int, int]:
-    """Value above 0 -> number of voxels, for those that occur, in ascending order."""
-    if labels.dtype.itemsize <= 2:
-        counts = np.bincount(labels.ravel())
-        values = np.flatnonzero(counts)
-        counts = counts[values]
-    else:
-        values, counts = np.unique(labels, return_counts=True)
-    return {int(value): int(count) for value, count in zip(values, counts, strict=True) if value > 0}
-
-
-def class_boxes(labels: Labels) -> dict[int, Box]:
-    """Value above 0 -> the smallest box that holds it, for those that occur, in ascending order."""
-    if labels.dtype.itemsize <= 2:
-        boxes = ndimage.find_objects(labels)
-        return {value: box for value, box in enumerate(boxes, start=1) if box is not None}
-    return {value: ndimage.find_objects((labels == value).astype(np.uint8))[0] for value in voxel_counts(labels)}
-
-
-def _voted_labels(labels: Labels, index_map: Affine, shape_out: Shape) -> Labels:
-    matrices = aligned_matrices(index_map, _shape(labels), shape_out, kernel="linear", antialias=False)
-    maps = (
-        (value, WHOLE, read_turned((labels == value).astype(np.float32), index_map, shape_out, order=1))
-        if matrices is None
-        else _class_map(labels, value, box, matrices)
-        for value, box in class_boxes(labels).items()
-    )
-    return _vote(maps, shape_out, int(labels.max()))
-
-
-def _nearest_labels(labels: Labels, index_map: Affine, shape_out: Shape) -> Labels:
-    matrices = aligned_matrices(index_map, _shape(labels), shape_out, kernel="nearest", antialias=False)
-    if matrices is None:
-        return read_turned(labels, index_map, shape_out, order=0)
-    out = labels
-    for axis, matrix in enumerate(matrices):
-        if matrix is not None:
-            weights = matrix.toarray()
-            inside = weights.any(axis=1)
-            shape = [1, 1, 1]
-            shape[axis] = len(inside)
-            out = np.take(out, weights.argmax(axis=1), axis=axis) * inside.reshape(shape).astype(out.dtype)
-    return out
-
-
-def _soft_maps(
-    layer: LabelLayer, shape_out: Shape, affine_out: Affine, where: str
-) -> Iterable[tuple[int, Box, Floats]]:
+def _soft_maps(layer: LabelLayer, shape_out: Shape, affine_out: Affine, where: str) -> Iterable[ClassMap]:
     missing = [channel for channel in layer.classes if not 0 <= channel < len(layer.array)]
     if missing:
         raise CaseError(
@@ -169,41 +156,4 @@ def _soft_maps(
             yield number, WHOLE, out
 
 
-def _vote(maps: Iterable[tuple[int, Box, Floats]], shape_out: Shape, highest: int) -> Labels:
-    best = np.zeros(shape_out, np.float32)
-    total = np.zeros(shape_out, np.float32)
-    winner = np.zeros(shape_out, np.min_scalar_type(highest))
-    for value, box, share in maps:
-        better = share > best[box] + TIE
-        best[box][better] = share[better]
-        winner[box][better] = value
-        total[box] += share
-    winner[best < 1.0 - total - TIE] = 0
-    return winner
-
-
-def _class_map(labels: Labels, value: int, box: Box, matrices: AxisMatrices) -> tuple[int, Box, Floats]:
-    """The share of one class in the output voxels that its box reaches."""
-    parts = [_crop(matrix, part) for matrix, part in zip(matrices, box, strict=True)]
-    rows = (parts[0][1], parts[1][1], parts[2][1])
-    out = np.empty(tuple(part.stop - part.start for part in rows), np.float32)
-    if out.size:
-        contract(labels[box] == value, (parts[0][0], parts[1][0], parts[2][0]), out)
-    return value, rows, out
-
-
-def _crop(matrix: AxisMatrix, columns: slice) -> tuple[AxisMatrix, slice]:
-    """The part of an axis matrix that some input samples have a share in, and its rows."""
-    if matrix is None:
-        return None, columns
-    part = matrix[:, columns]
-    used = np.flatnonzero(np.diff(part.indptr))
-    if not len(used):
-        return part[:0], slice(0, 0)
-    rows = slice(int(used[0]), int(used[-1]) + 1)
-    return part[rows], rows
-
-
-def _shape(labels: Labels) -> Shape:
-    z, y, x = labels.shape
-    return z, y, x
+__all__ = ["Box", "Labels", "class_boxes", "resample_labels", "stored_labels", "voxel_counts"]

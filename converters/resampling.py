@@ -1,9 +1,7 @@
-"""Resampling as one small banded matrix per axis.
+"""Images on other grids: one small banded matrix per axis, and their products in slabs.
 
 Interpolation along one axis is linear in the samples, so spline prefilter, low-pass and sampling together are one
-matrix `(n_out, n_in)`, and a volume is resampled by three matrix products. The matrices are sparse and the products are
-scipy's CSR loops: one thread, one fixed order of summation, hence the same bytes whatever the number of BLAS threads
-or the size of the slabs.
+matrix `(n_out, n_in)` (`axis_matrices`), and a volume is resampled by three products (`axis_products`).
 
 Grids are compared by their outer edges: sample `i` of `n_out` lies at `(i + 0.5) * n_in / n_out - 0.5` of `n_in`.
 """
@@ -11,68 +9,42 @@ Grids are compared by their outer edges: sample `i` of `n_out` lies at `(i + 0.5
 from __future__ import annotations
 
 import math
-from functools import lru_cache
-from typing import Any, Literal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage, sparse
 
+from medshard.converters.axis_matrices import (
+    AxisMatrices,
+    AxisMatrix,
+    Floats,
+    Kernel,
+    Shape,
+    aligned_matrices,
+    axis_matrix,
+    axis_weights,
+    even_positions,
+    nearest_samples,
+    sampling_weights,
+)
+from medshard.converters.axis_products import Place, Product, contract, fill_slabs, product_of
+from medshard.converters.spooling import release_pages
+from medshard.converters.turned_grids import fill_turned_slabs, outside_field, read_turned
 from medshard.converters.volume import Affine, Array, Image, spacing_of
 from medshard.errors import CaseError
 
-Kernel = Literal["cubic", "linear", "nearest"]
-Shape = tuple[int, int, int]
-Floats = NDArray[np.float32]
-# scipy has no types: these are `scipy.sparse.csr_array` of float32, or None where an axis stays as it is.
-AxisMatrix = Any
-AxisMatrices = tuple[AxisMatrix, AxisMatrix, AxisMatrix]
-
-# Below this a weight changes nothing, and its products become denormal numbers, which are slow.
-NEGLIGIBLE_WEIGHT = 1e-9
-# Lobes of the Lanczos window. Six keep the pass band: see `sampling_weights`.
-LANCZOS_LOBES = 6
-# Two grids are aligned when no voxel of one is further than this from its place, in voxels of the other.
-ALIGNED_VOXELS = 0.01
-# Values that one product reads at a time along z: small enough for the cache of one core.
-SLAB_VALUES = 4096
-
-_SPLINE_ORDER = {"cubic": 3, "linear": 1, "nearest": 0}
+# nnU-Net treats slices one by one where voxels are this many times longer along one axis than along another.
+SEPARATE_ABOVE = 3.0
 
 
-def axis_weights(n_in: int, n_out: int, *, kernel: Kernel, antialias: bool) -> Floats:
-    """The `(n_out, n_in)` float32 matrix that resamples one axis between grids with the same outer edges.
+@dataclass(frozen=True)
+class Slab:
+    """Slices from number `start` of a resampled image: (c, n, y, x) float32."""
 
-    Without low-pass these are the weights of `scipy.ndimage.zoom(order=3 or 1, mode="nearest", grid_mode=True)`; with
-    `antialias` an axis that gets coarser is filtered as `sampling_weights` says. Rows sum to 1.
-    """
-    matrix = _axis_matrix(n_in, n_out, kernel, antialias)
-    return np.eye(n_in, dtype=np.float32) if matrix is None else matrix.toarray()
-
-
-def sampling_weights(
-    n_in: int, positions: NDArray[np.floating[Any]], *, kernel: Kernel, stretch: float = 1.0
-) -> NDArray[np.float64]:
-    """Weights `(len(positions), n_in)` that read a line of `n_in` samples at fractional indices.
-
-    Samples beyond the ends repeat the last one. `stretch` above 1 is the output step in input samples and asks for a
-    low-pass at the Nyquist frequency of the output: the sinc with a Lanczos window of six output samples a side
-    ("cubic"), or the triangle of one output sample a side ("linear"), with rows normalised to 1 (Turkowski, "Filters
-    for common resampling tasks", Graphics Gems, 1990). Three lobes, the usual choice, lose 9 % of a 1-D zone plate
-    inside the new band; six lose 5 %.
-    """
-    if n_in == 1:
-        return np.ones((len(positions), 1))
-    if kernel == "nearest":
-        weights = np.zeros((len(positions), n_in))
-        weights[np.arange(len(positions)), _nearest(n_in, positions)] = 1.0
-        return weights
-    if stretch > 1.0:
-        return _low_pass_weights(n_in, positions, kernel, stretch)
-    order = _SPLINE_ORDER[kernel]
-    # The response to a unit sample is the column of that sample: the prefilter is scipy's own.
-    columns = [ndimage.map_coordinates(unit, positions[None], order=order, mode="nearest") for unit in np.eye(n_in)]
-    return np.stack(columns, axis=1)
+    start: int
+    values: Floats
 
 
 def target_grid(shape: Shape, affine: Affine, spacing_mm: tuple[float, float, float]) -> tuple[Shape, Affine]:
@@ -92,26 +64,81 @@ def target_grid(shape: Shape, affine: Affine, spacing_mm: tuple[float, float, fl
     return (counts[0], counts[1], counts[2]), affine @ index_map
 
 
+def separate_axis(
+    spacing_before_mm: tuple[float, float, float], spacing_after_mm: tuple[float, float, float]
+) -> int | None:
+    """The axis (0, 1, 2 of z, y, x) along which nnU-Net resamples slice by slice, None where it does not.
+
+    It is the axis of the longest voxel edge, of the grid before where that is longer than three times its shortest,
+    else of the grid after; none where two axes are equally coarse (`determine_do_sep_z_and_axis` of nnU-Net 2.8).
+    """
+    for spacing in (spacing_before_mm, spacing_after_mm):
+        if max(spacing) / min(spacing) > SEPARATE_ABOVE:
+            coarsest = [axis for axis, step in enumerate(spacing) if max(spacing) / step == 1.0]
+            return coarsest[0] if len(coarsest) == 1 else None
+    return None
+
+
 def resample_array(
-    array: Array, shape_out: Shape, *, kernel: Kernel = "cubic", antialias: bool = True, where: str = "image"
+    array: Array,
+    shape_out: Shape,
+    *,
+    kernel: Kernel = "cubic",
+    antialias: bool = True,
+    slices: int | None = None,
+    where: str = "image",
 ) -> Floats:
     """Resample `(c, z, y, x)` to `(c, *shape_out)` float32 with the same outer edges, clipped to each channel's range.
 
-    Raises CaseError[image.not_finite] for NaN or infinite voxels. Beside input and output at most one array is held
-    whose size is no more than half of the two together (counted in float32).
+    With `slices` (0, 1, 2 of z, y, x) the slices across that axis are resampled one by one, each clipped to its own
+    range, and every output slice is the nearest of them. With `kernel="cubic"` and `antialias=False` this is what
+    nnU-Net's default does to images, with and without separate z.
+
+    The input is read in slabs and need not lie in memory. Beside input and output at most 0.4 of the two is held (the
+    input counted as int16). Raises CaseError[image.not_finite] for NaN or infinite voxels.
     """
-    nz, ny, nx = array.shape[-3:]
-    matrices = (
-        _axis_matrix(nz, shape_out[0], kernel, antialias),
-        _axis_matrix(ny, shape_out[1], kernel, antialias),
-        _axis_matrix(nx, shape_out[2], kernel, antialias),
-    )
     out = np.empty((array.shape[0], *shape_out), np.float32)
     for channel, target in zip(array, out, strict=True):
-        low, high = finite_range(channel, where)
-        contract(channel, matrices, target)
-        np.clip(target, low, high, out=target)
+        filled = _fill(
+            channel, shape_out, _into(target), kernel=kernel, antialias=antialias, slices=slices, where=where
+        )
+        for _ in filled:
+            pass
     return out
+
+
+def resample_slabs(
+    array: Array,
+    shape_out: Shape,
+    *,
+    kernel: Kernel = "cubic",
+    antialias: bool = True,
+    slices: int | None = None,
+    where: str = "image",
+) -> Iterator[Slab]:
+    """What `resample_array` makes, byte for byte, a few output slices at a time and never whole.
+
+    With `slices` of 1 or 2 it comes as one slab.
+    """
+    if slices in (1, 2):
+        whole = resample_array(array, shape_out, kernel=kernel, antialias=antialias, slices=slices, where=where)
+        yield Slab(0, whole)
+        return
+    made: dict[int, Floats] = {}
+
+    def placed(channel: int) -> Place:
+        def place(start: int, stop: int) -> Floats:
+            made[channel] = np.empty((stop - start, *shape_out[1:]), np.float32)
+            return made[channel]
+
+        return place
+
+    channels = [
+        _fill(values, shape_out, placed(number), kernel=kernel, antialias=antialias, slices=slices, where=where)
+        for number, values in enumerate(array)
+    ]
+    for ranges in zip(*channels, strict=True):
+        yield Slab(ranges[0][0], np.stack([made[number] for number in range(len(array))]))
 
 
 def resample_onto(
@@ -125,78 +152,33 @@ def resample_onto(
 ) -> Floats:
     """Physical values of an image `(c, z, y, x)` on another grid, `(c, *reference_shape)` float32.
 
-    Grids whose axes are parallel go through one matrix per axis. For axes that are turned against each other
-    `scipy.ndimage.affine_transform` interpolates; where the reference is coarser a Gaussian of `(step - 1) / 2` voxels
-    goes before it. Voxels outside the image's field of view get the lowest value of their channel.
-    Raises CaseError[image.not_finite].
+    Grids whose axes are parallel go through one matrix per axis; axes that are turned against each other are read as
+    `fill_turned_slabs` says, with the same spline and the same low-pass. Voxels whose centre is outside the image's
+    field of view get the lowest value of their channel. Raises CaseError[image.not_finite].
     """
-    values = image.rescale.apply(image.array)
+    per_slice = image.rescale.per_slice
+    stored = image.rescale.apply(image.array) if per_slice else image.array
     index_map = np.linalg.inv(image.affine) @ reference_affine
     matrices = aligned_matrices(index_map, image.shape, reference_shape, kernel=kernel, antialias=antialias)
-    out = np.empty((values.shape[0], *reference_shape), np.float32)
-    for channel, target in zip(values, out, strict=True):
+    out = np.empty((stored.shape[0], *reference_shape), np.float32)
+    for channel, target in zip(stored, out, strict=True):
         low, high = finite_range(channel, where)
+        # The slope comes last, so "the lowest value" is the highest stored one where it is negative.
+        lowest = high if not per_slice and image.rescale.slope[0] < 0.0 else low
         if matrices is not None:
-            # Rows outside the field of view are zero, so the lowest value goes in and out as an offset.
-            contract(channel - np.float32(low), matrices, target)
-            np.add(target, np.float32(low), out=target)
+            contract(channel, matrices, target)
+            _blank(target, matrices, lowest)
         else:
-            smooth = _smooth_for(channel, index_map) if antialias else channel
-            order = _SPLINE_ORDER[kernel]
-            target[...] = read_turned(smooth, index_map, reference_shape, order=order, outside=low)
+            for start, stop in fill_turned_slabs(
+                channel, index_map, reference_shape, _into(target), kernel=kernel, antialias=antialias
+            ):
+                outside = outside_field(image.shape, index_map, reference_shape, start, stop)
+                target[start:stop][outside] = lowest
         np.clip(target, low, high, out=target)
+        if not per_slice:
+            _rescale(target, image.rescale.slope[0], image.rescale.intercept[0])
+        release_pages(image.array)
     return out
-
-
-def aligned_matrices(
-    index_map: Affine, shape_in: Shape, shape_out: Shape, *, kernel: Kernel, antialias: bool
-) -> AxisMatrices | None:
-    """One matrix per axis for an index map `(z, y, x, 1)` out -> in; None when the axes are not parallel.
-
-    Rows of output voxels whose centre lies outside the input's field of view are zero.
-    """
-    steps = np.diag(index_map)[:3]
-    skew = np.abs(index_map[:3, :3] - np.diag(steps)) @ (np.array(shape_out) - 1.0)
-    if np.any(skew > ALIGNED_VOXELS) or np.any(steps == 0.0):
-        return None
-    z, y, x = (
-        _matrix_at(n_in, steps[axis] * np.arange(n_out) + index_map[axis, 3], kernel, antialias)
-        for axis, (n_in, n_out) in enumerate(zip(shape_in, shape_out, strict=True))
-    )
-    return z, y, x
-
-
-def contract(volume: NDArray[Any], matrices: AxisMatrices, out: Floats) -> None:
-    """Write the product of a `(z, y, x)` array with one matrix per axis into `out`.
-
-    The order that keeps the array in between small is taken: it then holds at most the geometric mean of input and
-    output, and so never more than half of the two together.
-    """
-    along_z, along_y, along_x = matrices
-    if along_z is None:
-        _contract_planes(volume, along_y, along_x, out)
-    elif along_y is None and along_x is None:
-        _contract_slices(volume, along_z, out)
-    elif len(volume) * out[0].size <= len(out) * volume[0].size:
-        between = np.empty((len(volume), *out.shape[1:]), np.float32)
-        _contract_planes(volume, along_y, along_x, between)
-        _contract_slices(between, along_z, out)
-    else:
-        between = np.empty((len(out), *volume.shape[1:]), np.float32)
-        _contract_slices(volume, along_z, between)
-        _contract_planes(between, along_y, along_x, out)
-
-
-def read_turned(
-    volume: NDArray[Any], index_map: Affine, shape_out: Shape, *, order: int, outside: float = 0.0
-) -> NDArray[Any]:
-    """A `(z, y, x)` array read along axes that are turned against its own, in the array's type.
-
-    Voxels whose centre is not between the centres of the input get `outside`.
-    """
-    return ndimage.affine_transform(
-        volume, index_map[:3, :3], index_map[:3, 3], shape_out, order=order, mode="constant", cval=outside
-    )
 
 
 def finite_range(channel: NDArray[Any], where: str) -> tuple[float, float]:
@@ -215,70 +197,93 @@ def finite_range(channel: NDArray[Any], where: str) -> tuple[float, float]:
     return low, high
 
 
-def _contract_planes(volume: NDArray[Any], along_y: AxisMatrix, along_x: AxisMatrix, out: Floats) -> None:
-    for z in range(len(volume)):
-        plane = np.ascontiguousarray(volume[z], np.float32)
-        if along_y is not None:
-            plane = along_y @ plane
-        if along_x is not None:
-            plane = (along_x @ np.ascontiguousarray(plane.T)).T
-        out[z] = plane
+def _fill(
+    channel: NDArray[Any],
+    shape_out: Shape,
+    place: Place,
+    *,
+    kernel: Kernel,
+    antialias: bool,
+    slices: int | None,
+    where: str,
+) -> Iterator[tuple[int, int]]:
+    low, high = finite_range(channel, where)
+    z, y, x = (axis_matrix(n, m, kernel, antialias) for n, m in zip(channel.shape, shape_out, strict=True))
+    placed: dict[int, Floats] = {}
+
+    def remembered(start: int, stop: int) -> Floats:
+        placed[start] = place(start, stop)
+        return placed[start]
+
+    filled = (
+        fill_slabs(product_of(channel, (z, y, x)), remembered)
+        if slices is None
+        else _fill_slice_by_slice(channel, shape_out, remembered, (z, y, x), slices)
+    )
+    for start, stop in filled:
+        slab = placed.pop(start)
+        np.clip(slab, low, high, out=slab)
+        release_pages(channel)
+        yield start, stop
 
 
-def _contract_slices(volume: NDArray[Any], along_z: AxisMatrix, out: Floats) -> None:
-    _, ny, nx = volume.shape
-    rows = max(1, SLAB_VALUES // nx)
-    for y in range(0, ny, rows):
-        slab = np.ascontiguousarray(volume[:, y : y + rows], np.float32)
-        out[:, y : y + rows] = (along_z @ slab.reshape(len(slab), -1)).reshape(-1, *slab.shape[1:])
+def _fill_slice_by_slice(
+    channel: NDArray[Any], shape_out: Shape, place: Place, matrices: AxisMatrices, axis: int
+) -> Iterator[tuple[int, int]]:
+    """Slices across `axis`, each resampled and clipped on its own; output slices are the nearest of them."""
+    slabs = [slice(z, z + 1) for z in range(shape_out[0])] if axis == 0 else [slice(0, shape_out[0])]
+    wanted = nearest_samples(channel.shape[axis], even_positions(channel.shape[axis], shape_out[axis]))
+    in_plane: list[AxisMatrix | None] = [matrix for number, matrix in enumerate(matrices) if number != axis]
+    across = np.moveaxis(channel, axis, 0)
+    shape = tuple(n for number, n in enumerate(shape_out) if number != axis)
+    made, plane = -1, np.empty((1, *shape), np.float32)
+    for slab in slabs:
+        target = place(slab.start, slab.stop)
+        for number, out in enumerate(np.moveaxis(target, axis, 0), start=slab.start if axis == 0 else 0):
+            if wanted[number] != made:
+                made = int(wanted[number])
+                values = across[made]
+                contract(values[None], (None, in_plane[0], in_plane[1]), plane)
+                np.clip(plane, values.min(), values.max(), out=plane)
+            out[...] = plane[0]
+        yield slab.start, slab.stop
 
 
-@lru_cache(maxsize=64)
-def _axis_matrix(n_in: int, n_out: int, kernel: Kernel, antialias: bool) -> AxisMatrix:
-    if n_in == n_out:
-        return None
-    positions = (np.arange(n_out) + 0.5) * (n_in / n_out) - 0.5
-    stretch = n_in / n_out if antialias else 1.0
-    return _to_matrix(sampling_weights(n_in, positions, kernel=kernel, stretch=stretch))
+def _into(target: Floats) -> Place:
+    return lambda start, stop: target[start:stop]
 
 
-def _matrix_at(n_in: int, positions: NDArray[np.floating[Any]], kernel: Kernel, antialias: bool) -> AxisMatrix:
-    n_out = len(positions)
-    if n_in == n_out and np.all(np.abs(positions - np.arange(n_out)) <= ALIGNED_VOXELS):
-        return None
-    step = float(abs(positions[1] - positions[0])) if n_out > 1 else 1.0
-    # Inverting an affine leaves noise in the last digits; it must not turn an equal step into a coarser one.
-    stretch = step if antialias and step > 1.0 + 1e-6 else 1.0
-    weights = sampling_weights(n_in, positions, kernel=kernel, stretch=stretch)
-    weights[(positions < -0.5 - ALIGNED_VOXELS) | (positions > n_in - 0.5 + ALIGNED_VOXELS)] = 0.0
-    return _to_matrix(weights)
+def _blank(target: Floats, matrices: AxisMatrices, value: float) -> None:
+    """Write a value where the output lies outside the input's field of view."""
+    for axis, matrix in enumerate(matrices):
+        if matrix is not None and matrix.outside.any():
+            np.moveaxis(target, axis, 0)[matrix.outside] = value
 
 
-def _to_matrix(weights: NDArray[np.float64]) -> AxisMatrix:
-    weights[np.abs(weights) < NEGLIGIBLE_WEIGHT] = 0.0
-    return sparse.csr_array(weights.astype(np.float32))
+def _rescale(values: Floats, slope: float, intercept: float) -> None:
+    if slope != 1.0:
+        np.multiply(values, np.float32(slope), out=values)
+    if intercept != 0.0:
+        np.add(values, np.float32(intercept), out=values)
 
 
-def _low_pass_weights(
-    n_in: int, positions: NDArray[np.floating[Any]], kernel: Kernel, stretch: float
-) -> NDArray[np.float64]:
-    lobes = LANCZOS_LOBES if kernel == "cubic" else 1
-    reach = math.ceil(lobes * stretch)
-    samples = np.floor(positions)[:, None] + np.arange(-reach, reach + 2)
-    distance = np.abs(samples - positions[:, None]) / stretch
-    taps = np.sinc(distance) * np.sinc(distance / lobes) if kernel == "cubic" else 1.0 - distance
-    taps[distance >= lobes] = 0.0
-    taps /= taps.sum(axis=1, keepdims=True)
-    weights = np.zeros((len(positions), n_in))
-    rows = np.broadcast_to(np.arange(len(positions))[:, None], samples.shape)
-    np.add.at(weights, (rows, np.clip(samples, 0, n_in - 1).astype(np.intp)), taps)
-    return weights
-
-
-def _nearest(n_in: int, positions: NDArray[np.floating[Any]]) -> NDArray[np.intp]:
-    return np.clip(np.floor(positions + 0.5), 0, n_in - 1).astype(np.intp)
-
-
-def _smooth_for(channel: Floats, index_map: Affine) -> Floats:
-    steps = np.abs(index_map[:3, :3]).max(axis=1)
-    return ndimage.gaussian_filter(channel, np.maximum(0.0, (steps - 1.0) / 2.0), mode="nearest")
+__all__ = [
+    "AxisMatrices",
+    "AxisMatrix",
+    "Floats",
+    "Kernel",
+    "Product",
+    "Shape",
+    "Slab",
+    "aligned_matrices",
+    "axis_weights",
+    "contract",
+    "finite_range",
+    "read_turned",
+    "resample_array",
+    "resample_onto",
+    "resample_slabs",
+    "sampling_weights",
+    "separate_axis",
+    "target_grid",
+]

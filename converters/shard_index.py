@@ -8,65 +8,25 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 from zipfile import BadZipFile, ZipFile
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numcodecs.checksum32 import CRC32C
 from numpy.typing import NDArray
 
+from medshard.converters.index_format import INDEX_SCHEMA, IndexRow
+from medshard.converters.index_tables import write_index
+from medshard.converters.shard_zip import node_name
 from medshard.errors import StoreError
 from medshard.registry.store.records import RecordRef
 
-# 2: `contents`.
-FORMAT_VERSION = 2
+__all__ = ["INDEX_SCHEMA", "IndexRow", "index_rows", "stored_array", "write_index"]
+
 SAMPLE_ID_LENGTH = 32
-ROWS_PER_BATCH = 1024
-
-_STORED_ARRAY = pa.struct(
-    [
-        ("name", pa.string()),
-        ("dtype", pa.string()),
-        ("shape", pa.list_(pa.int64())),
-        ("inner_chunk", pa.list_(pa.int64())),
-        ("codecs", pa.string()),
-        ("offset", pa.uint64()),
-        ("nbytes", pa.uint64()),
-        ("chunk_offsets", pa.list_(pa.uint64())),
-        ("chunk_nbytes", pa.list_(pa.uint64())),
-    ]
-)
-_STATISTICS = pa.struct([(name, pa.float64()) for name in ("mean", "std", "minimum", "maximum")])
-INDEX_SCHEMA = pa.schema(
-    [
-        ("sample_id", pa.string()),
-        ("entry", pa.string()),
-        ("case", pa.string()),
-        ("patient", pa.string()),
-        ("modality", pa.string()),
-        ("unit", pa.string()),
-        ("shard", pa.string()),
-        ("record_key", pa.string()),
-        ("record_digest", pa.string()),
-        ("slope", pa.float64()),
-        ("intercept", pa.float64()),
-        ("quantisation_error", pa.float64()),
-        ("channels", pa.int64()),
-        ("shape", pa.list_(pa.int64(), 3)),
-        ("affine", pa.list_(pa.float64(), 16)),
-        ("statistics", _STATISTICS),
-        ("labels", pa.string()),
-        ("contents", pa.string()),
-        ("arrays", pa.list_(_STORED_ARRAY)),
-    ],
-    metadata={"medshard.format_version": str(FORMAT_VERSION)},
-)
-
-IndexRow = dict[str, Any]
+LABEL_FACTS = ("kind", "classes", "examined", "also", "ignore")
 
 
 def index_rows(shard: Path, shard_name: str, records: Mapping[str, RecordRef]) -> list[IndexRow]:
@@ -90,43 +50,6 @@ def index_rows(shard: Path, shard_name: str, records: Mapping[str, RecordRef]) -
         ) from error
 
 
-def write_index(rows: Sequence[IndexRow]) -> tuple[bytes, bytes]:
-    """(Arrow IPC file, Parquet file) of the rows, sorted by entry and case.
-
-    The first is uncompressed and meant to be mapped by readers; the second has scalar columns for people. Equal rows
-    give equal bytes.
-    """
-    ordered = sorted(rows, key=lambda row: (row["entry"], row["case"]))
-    table = pa.Table.from_pylist(ordered, schema=INDEX_SCHEMA)
-    arrow = pa.BufferOutputStream()
-    with pa.ipc.new_file(arrow, INDEX_SCHEMA, options=pa.ipc.IpcWriteOptions(compression=None)) as writer:
-        for batch in table.combine_chunks().to_batches(max_chunksize=ROWS_PER_BATCH):
-            writer.write_batch(batch)
-    parquet = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist([_scalar_row(row) for row in ordered], schema=_SCALARS), parquet)
-    return arrow.getvalue().to_pybytes(), parquet.getvalue().to_pybytes()
-
-
-_SCALARS = pa.schema(
-    [field for field in INDEX_SCHEMA if pa.types.is_primitive(field.type) or pa.types.is_string(field.type)]
-    + [pa.field(name, pa.int64()) for name in ("size_z", "size_y", "size_x", "stored_bytes")]
-    + [pa.field(name, pa.float64()) for name in ("spacing_z_mm", "spacing_y_mm", "spacing_x_mm")]
-    + [pa.field(name, pa.float64()) for name in ("mean", "std", "minimum", "maximum")]
-)
-
-
-def _scalar_row(row: IndexRow) -> dict[str, Any]:
-    affine = np.reshape(row["affine"], (4, 4))
-    spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)
-    return {
-        **{name: value for name, value in row.items() if not isinstance(value, list | dict)},
-        **dict(zip(("size_z", "size_y", "size_x"), row["shape"], strict=True)),
-        **dict(zip(("spacing_z_mm", "spacing_y_mm", "spacing_x_mm"), spacing_mm.tolist(), strict=True)),
-        **(row["statistics"] or {}),
-        "stored_bytes": sum(array["nbytes"] for array in row["arrays"]),
-    }
-
-
 def _rows(archive: ZipFile, stream: BinaryIO, shard_name: str, records: Mapping[str, RecordRef]) -> list[IndexRow]:
     groups: dict[str, dict[str, Any]] = {}
     arrays: dict[str, list[dict[str, Any]]] = {}
@@ -137,7 +60,7 @@ def _rows(archive: ZipFile, stream: BinaryIO, shard_name: str, records: Mapping[
         document = json.loads(archive.read(member))
         case_node, _, array_name = node.partition("/")
         if document["node_type"] == "array":
-            arrays.setdefault(case_node, []).append(_stored_array(archive, stream, node, array_name, document))
+            arrays.setdefault(case_node, []).append(stored_array(archive, stream, node, array_name, document))
         elif not array_name:
             groups[case_node] = document["attributes"]["medshard"]
     rows = [
@@ -162,6 +85,9 @@ def _row(facts: Mapping[str, Any], arrays: list[dict[str, Any]], shard_name: str
     same = ("entry", "case", "patient", "modality", "unit", "slope", "intercept", "quantisation_error", "statistics")
     return {
         **{name: facts[name] for name in same},
+        "group": facts.get("group"),
+        "split": facts.get("split"),
+        "synthetic": facts.get("synthetic", False),
         "sample_id": record.key[:SAMPLE_ID_LENGTH],
         "shard": shard_name,
         "record_key": record.key,
@@ -169,15 +95,36 @@ def _row(facts: Mapping[str, Any], arrays: list[dict[str, Any]], shard_name: str
         "channels": image_shape[0] if image_shape else 0,
         "shape": image_shape[1:] if image_shape else [0, 0, 0],
         "affine": [number for line in facts["affine"] for number in line],
-        **{
-            name: json.dumps(facts[name], sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-            for name in ("labels", "contents")
-        },
-        "arrays": arrays,
+        "labels": _text({layer: _meaning(label) for layer, label in facts["labels"].items()}),
+        "contents": _text(facts["contents"]),
+        "arrays": _with_class_rows(arrays, facts["labels"]),
     }
 
 
-def _stored_array(
+def _meaning(label: Mapping[str, Any]) -> dict[str, Any]:
+    """What a label's numbers mean, without what differs from case to case: the text is the same for most samples."""
+    return {name: label[name] for name in LABEL_FACTS}
+
+
+def _with_class_rows(arrays: list[dict[str, Any]], labels: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Which rows of a foreground table are of which class: its values, ascending, and where the rows of each end."""
+    classes: dict[str, tuple[list[int], list[int]]] = {}
+    for layer, label in labels.items():
+        counts = sorted((int(value), int(count)) for value, count in label["foreground"].items())
+        ends = np.cumsum([count for _, count in counts], dtype=np.int64).tolist()
+        classes[f"foreground/{node_name(layer)}"] = [value for value, _ in counts], ends
+    without: tuple[list[int], list[int]] = ([], [])
+    return [
+        {**array, **dict(zip(("class_values", "class_ends"), classes.get(array["name"], without), strict=True))}
+        for array in arrays
+    ]
+
+
+def _text(document: Mapping[str, Any]) -> str:
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def stored_array(
     archive: ZipFile, stream: BinaryIO, node: str, name: str, document: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Where an array's single Zarr shard lies in the zip, and the table of its inner chunks."""

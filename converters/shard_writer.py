@@ -1,16 +1,7 @@
-"""Samples -> Zarr v3 groups: what one case looks like inside a shard (docs/shard-format.md).
-
-Codecs were chosen by measurement on real scans in 16x32x32 chunks, one core, Blosc without threads (KiB; microseconds
-to decode a chunk). A CT of 61x512x512, int16, 31,232 KiB: LZ4 5 with bit shuffle 15,798 and 18-25; with byte shuffle
-17,987 and 14; LZ4HC 5 with bit shuffle 15,052 and 19; Zstandard 3 with bit shuffle 14,178 and 47. Label maps of 5 to
-16 large structures on the same grid: LZ4HC 5 without shuffle decodes in 6-8, with bit shuffle in 12-14, Zstandard 3
-in 30-33, and all of them are under a twelfth of the image. So images take LZ4HC with bit shuffle, and label maps of one
-byte LZ4HC without shuffle: writing happens once, reading at every step.
-"""
+"""Samples -> Zarr v3 groups: what one case looks like inside a shard (docs/shard-format.md)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
@@ -18,29 +9,24 @@ from typing import Any, Literal
 
 import numpy as np
 import zarr
-from numcodecs import Blosc
 from zarr.codecs import BloscCodec
 from zarr.storage import MemoryStore
 
+from medshard.converters.chunk_codecs import ChunkCodec, choose_codec
 from medshard.converters.plan import Plan, Shape
 from medshard.converters.samples import Sample, SampleLabel
 from medshard.converters.shard_contents import content_attributes, write_contents
 from medshard.converters.shard_zip import node_name
 from medshard.converters.volume import Array
-from medshard.converters.zarr_shard import shard_shape, write_zarr_shard
+from medshard.converters.zarr_shard import shard_shape, window_order, write_zarr_shard
 from medshard.errors import CaseError
 
-# 2: signals, rows, labels on meshes; `contents` and what z counts.
-FORMAT_VERSION = 2
+# 2: signals, rows, labels on meshes; `contents` and what z counts. 3: views, masks, synthetic cases, groups and splits;
+# codecs by trial; chunks of voxels along a curve.
+FORMAT_VERSION = 3
 ROWS_PER_CHUNK = 1024
 
 ArrayKind = Literal["image", "label", "table", "mesh", "signal", "bytes"]
-Shuffle = Literal["bitshuffle", "shuffle", "noshuffle"]
-_SHUFFLES: Mapping[Shuffle, int] = {
-    "bitshuffle": Blosc.BITSHUFFLE,
-    "shuffle": Blosc.SHUFFLE,
-    "noshuffle": Blosc.NOSHUFFLE,
-}
 
 
 def encode_sample(sample: Sample, plan: Plan, folder: Path) -> None:
@@ -69,7 +55,7 @@ def encode_sample(sample: Sample, plan: Plan, folder: Path) -> None:
         piece.add_document(surface, _group_document({"medshard": {"unit": mesh.unit}}))
         for part, numbers in (("vertices", mesh.vertices), ("faces", mesh.faces)):
             _write_array(piece, f"{surface}/{part}", numbers, "mesh", (max(1, len(numbers)), numbers.shape[1]))
-    write_contents(sample, partial(_write_array, piece), folder.parent)
+    write_contents(sample, partial(_write_array, piece), folder.parent, partial(_voxel_chunk, plan=plan))
 
 
 def sample_attributes(sample: Sample) -> dict[str, Any]:
@@ -79,6 +65,9 @@ def sample_attributes(sample: Sample) -> dict[str, Any]:
         "entry": sample.entry,
         "case": sample.case,
         "patient": sample.patient,
+        "group": sample.group,
+        "split": sample.split,
+        "synthetic": sample.synthetic,
         "modality": sample.modality,
         "unit": sample.unit,
         "slope": float(sample.slope),
@@ -121,6 +110,7 @@ def _label_attributes(label: SampleLabel, foreground: Array | None) -> dict[str,
         "also": {str(value): list(concepts) for value, concepts in sorted(label.also.items())},
         "ignore": sorted(label.ignore),
         "volume_ratio": {concept: float(ratio) for concept, ratio in sorted(label.volume_ratio.items())},
+        "component_ratio": {concept: float(ratio) for concept, ratio in sorted(label.component_ratio.items())},
         # Rows of foreground/<layer> per class value, in the order in which they stand there.
         "foreground": {str(value): int(count) for value, count in zip(values, counts, strict=True)},
     }
@@ -172,18 +162,18 @@ def _plain_group() -> bytes:
 
 @lru_cache(maxsize=1024)
 def _array_document(
-    shape: tuple[int, ...], dtype: str, inner_chunk: tuple[int, ...], codec: tuple[Any, ...], axes: tuple[str, ...]
+    shape: tuple[int, ...], dtype: str, inner_chunk: tuple[int, ...], codec: ChunkCodec, axes: tuple[str, ...]
 ) -> bytes:
     """`zarr.json` of an array, as zarr-python writes it: in milliseconds, which small samples cannot afford each."""
-    cname, clevel, shuffle = codec
     written: dict[str, Any] = {}
+    blosc = BloscCodec(typesize=np.dtype(dtype).itemsize, cname=codec.cname, clevel=codec.clevel, shuffle=codec.shuffle)
     zarr.create_array(
         MemoryStore(written),
         shape=shape,
         dtype=dtype,
         chunks=inner_chunk,
         shards=shard_shape(shape, inner_chunk),
-        compressors=[BloscCodec(typesize=np.dtype(dtype).itemsize, cname=cname, clevel=clevel, shuffle=shuffle)],
+        compressors=[blosc],
         fill_value=0,
         dimension_names=axes or None,
     )
@@ -198,17 +188,11 @@ def _voxel_chunk(array: Array, plan: Plan) -> tuple[int, ...]:
 def _write_array(piece: _Piece, name: str, array: Array, kind: ArrayKind, inner_chunk: tuple[int, ...]) -> None:
     """One array as one Zarr shard: zarr-python writes what describes it, `write_zarr_shard` its numbers."""
     array = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-    cname, clevel, shuffle = _codec(kind, array.dtype.itemsize)
-    axes = ("c", "z", "y", "x") if kind in ("image", "label") else ()
+    codec = choose_codec(array, inner_chunk, "whole" if kind in ("mesh", "bytes") else "windows")
+    of_voxels = kind in ("image", "label")
+    axes = ("c", "z", "y", "x") if of_voxels else ()
     piece.add_parents(name)
-    codec_words = (cname, clevel, shuffle)
-    piece.add_document(name, _array_document(array.shape, array.dtype.str, inner_chunk, codec_words, axes))
-    codec = Blosc(cname, clevel, _SHUFFLES[shuffle])
-    write_zarr_shard(array, inner_chunk, codec, piece.folder.joinpath(name, "c", *("0" for _ in array.shape)))
-
-
-def _codec(kind: ArrayKind, itemsize: int) -> tuple[Literal["lz4hc", "zstd"], int, Shuffle]:
-    """(compressor, level, filter) of Blosc."""
-    if kind in ("mesh", "bytes"):
-        return "zstd", 3, "shuffle"
-    return "lz4hc", 5, "noshuffle" if kind == "label" and itemsize == 1 else "bitshuffle"
+    piece.add_document(name, _array_document(array.shape, array.dtype.str, inner_chunk, codec, axes))
+    order = window_order(array.shape, inner_chunk) if of_voxels else None
+    path = piece.folder.joinpath(name, "c", *("0" for _ in array.shape))
+    write_zarr_shard(array, inner_chunk, codec.blosc, path, order=order)

@@ -1,10 +1,9 @@
 """One array as one Zarr v3 shard (`sharding_indexed`), written chunk by chunk.
 
 zarr-python writes the same format. It holds every compressed chunk until the shard is complete, and there the order of
-the chunks in the file may change with the version; here it is the C order of the chunk grid, so that equal arrays have
-equal bytes, whatever their layout in memory and however many threads compress. A case of 61x512x512 (CT and lesion map)
-took 0.8-1.2 s of processor time with zarr-python and takes 0.35-0.5 s this way. The tests read arrays of every kind
-back with zarr-python and with tensorstore.
+the chunks in the file may change with the version; here it is fixed, so that equal arrays have equal bytes, whatever
+their layout in memory and however many threads compress. The tests read arrays of every kind back with zarr-python and
+with tensorstore.
 """
 
 from __future__ import annotations
@@ -48,18 +47,57 @@ def shard_shape(shape: Sequence[int], inner_chunk: Sequence[int]) -> tuple[int, 
     return tuple(max(1, -(-size // chunk)) * chunk for size, chunk in zip(shape, inner_chunk, strict=True))
 
 
+def chunk_grid(shape: Sequence[int], inner_chunk: Sequence[int]) -> tuple[int, ...]:
+    """How many inner chunks there are along each axis."""
+    return tuple(-(-size // chunk) for size, chunk in zip(shape, inner_chunk, strict=True))
+
+
+def window_order(shape: Sequence[int], inner_chunk: Sequence[int]) -> NDArray[np.int64]:
+    """Numbers of the chunks of a (c, z, y, x) array, so that the chunks of a window lie near each other in the file.
+
+    They follow a Z curve (G. M. Morton, 1966) through z, y and x, all channels at each place. Axes along which a chunk
+    is one voxel thick (z of slices, tiles and frames) come first, in C order. A window of 128^3 in a CT of 183x512x512
+    lies in 45 runs in C order and in 71 on the curve; where gaps of half its bytes may be read too, in 33 and 18.
+    """
+    grid = chunk_grid(shape, inner_chunk)
+    channel, *places = np.indices(grid).reshape(4, -1)
+    slices = [place for place, chunk in zip(places, inner_chunk[1:], strict=True) if chunk == 1]
+    curve = [place for place, chunk in zip(places, inner_chunk[1:], strict=True) if chunk != 1]
+    return np.lexsort((channel, _along_curve(curve, channel.size), *reversed(slices)))
+
+
+def _along_curve(places: Sequence[NDArray[np.int64]], count: int) -> NDArray[np.int64]:
+    """The bits of all coordinates in turn, the last one's lowest first; an axis that is short runs out of bits."""
+    key = np.zeros(count, np.int64)
+    wanted = 0
+    for bit in range(max((int(place.max(initial=0)).bit_length() for place in places), default=0)):
+        for place in reversed(places):
+            if int(place.max(initial=0)).bit_length() > bit:
+                key |= (place >> bit & 1) << wanted
+                wanted += 1
+    return key
+
+
 def write_zarr_shard(
-    array: Array, inner_chunk: Sequence[int], codec: Blosc, path: Path, *, threads: int | None = 1
+    array: Array,
+    inner_chunk: Sequence[int],
+    codec: Blosc,
+    path: Path,
+    *,
+    order: NDArray[np.int64] | None = None,
+    threads: int | None = 1,
 ) -> None:
     """Write an array as one shard: its compressed chunks, then their table (offset, bytes) and its CRC-32C.
 
     array: any view, in memory or spooled. Chunks at the far edges are filled up with zeros; a chunk of zeros is left
     out, and an array of zeros altogether: then no file is made, which in Zarr means the same. The shard has
     little-endian numbers.
+    order: numbers of the chunks as they follow each other in the file; by default, C order. The table is in C order.
     threads: how many compress; None for every available core. A few chunks for each are in memory at a time.
     """
-    grid = [-(-size // chunk) for size, chunk in zip(array.shape, inner_chunk, strict=True)]
-    order = _reading_order(array, grid)
+    grid = chunk_grid(array.shape, inner_chunk)
+    written = np.arange(math.prod(grid)) if order is None else order
+    read = _memory_order(array, grid) if is_spooled(array) else written
 
     rooms = threading.local()
 
@@ -67,10 +105,10 @@ def write_zarr_shard(
         # One room a thread: the system takes as long to hand out new memory for a chunk as copying it takes.
         if not hasattr(rooms, "chunk"):
             rooms.chunk = np.empty(tuple(inner_chunk), array.dtype.newbyteorder("<"))
-        _copy_chunk(array, np.unravel_index(number, tuple(grid)), rooms.chunk)
+        copy_chunk(array, np.unravel_index(number, grid), rooms.chunk)
         return _encoded(rooms.chunk, codec)
 
-    encoded = _in_threads(encode, order, threads or available_threads())
+    encoded = _in_threads(encode, read, threads or available_threads())
     between_releases = max(1, RELEASE_BYTES // max(1, math.prod(inner_chunk) * array.itemsize))
     blobs = _without_empty(_releasing(array, encoded, between_releases))
     first = next(blobs, None)
@@ -78,24 +116,22 @@ def write_zarr_shard(
         return
     path.parent.mkdir(parents=True)
     with path.open("wb") as stream:
-        if (np.diff(order) == 1).all():
-            table = _append(itertools.chain([first], blobs), len(order), stream)
+        if np.array_equal(read, written):
+            table = _append(itertools.chain([first], blobs), len(read), stream)
         else:
             with tempfile.TemporaryFile(dir=path.parent) as parts:
-                found = _append(itertools.chain([first], blobs), len(order), parts)
-                table = _append(_in_order(parts, found), len(order), stream)
+                found = _append(itertools.chain([first], blobs), len(read), parts)
+                table = _append(_in_order(parts, found, written), len(read), stream)
         stream.write(CRC32C(location="end").encode(table))
 
 
-def _reading_order(array: Array, grid: Sequence[int]) -> NDArray[np.int64]:
-    """Numbers of the chunks, in C order; of a spooled array so that its file is read once from one end to the other.
+def _memory_order(array: Array, grid: Sequence[int]) -> NDArray[np.int64]:
+    """Numbers of the chunks of a spooled array, so that its file is read once from one end to the other.
 
     A sagittal series in canonical orientation has its slices along the last axis: in C order every row of chunks would
     touch every page of the file.
     """
     numbers = np.arange(math.prod(grid)).reshape(grid)
-    if not is_spooled(array):
-        return numbers.ravel()
     return numbers.transpose(sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))).ravel()
 
 
@@ -129,7 +165,7 @@ def _in_threads(encode: Callable[[int], bytes], order: NDArray[np.int64], thread
             yield done, result.result()
 
 
-def _copy_chunk(array: Array, place: Sequence[np.integer], chunk: Array) -> None:
+def copy_chunk(array: Array, place: Sequence[int | np.integer], chunk: Array) -> None:
     """Fill `chunk` with one chunk of an array, and with zeros beyond the edge of the array."""
     part = array[
         tuple(slice(int(at) * size, (int(at) + 1) * size) for at, size in zip(place, chunk.shape, strict=True))
@@ -175,8 +211,9 @@ def _append(blobs: Iterator[tuple[int, bytes]], chunks: int, stream: IO[bytes]) 
     return table
 
 
-def _in_order(parts: IO[bytes], table: NDArray[np.uint64]) -> Iterator[tuple[int, bytes]]:
-    for number, (offset, size) in enumerate(table.tolist()):
+def _in_order(parts: IO[bytes], table: NDArray[np.uint64], order: NDArray[np.int64]) -> Iterator[tuple[int, bytes]]:
+    for number in order.tolist():
+        offset, size = table[number].tolist()
         if offset != EMPTY_CHUNK:
             parts.seek(offset)
             yield number, parts.read(size)

@@ -1,27 +1,36 @@
-"""`ShardDataset`: windows of shards as a torch data set."""
+"""`ShardDataset`: items of shards as a torch data set."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from medshard.converters.plan import Shape
-from medshard.converters.volume import Array
 from medshard.errors import CatalogError, MissingExtraError
+from medshard.loaders.channel_maps import map_channels
+from medshard.loaders.class_balance import BalanceRule, balance_classes
+from medshard.loaders.companions import Companion, Text, companion_of
+from medshard.loaders.items import ItemRules, LabelType, read_chosen, read_items
 from medshard.loaders.label_numbering import number_labels
-from medshard.loaders.normalisation import normalisation_of
-from medshard.loaders.sample_row import SampleRow, StoredLabel
-from medshard.loaders.selection import CaseName, LeftOut, read_part, select_samples
-from medshard.loaders.shard_reader import SampleIndex
-from medshard.loaders.stream import Draw, Stream, draw, entry_weights, pick, place_window
+from medshard.loaders.mixture import MixtureRule, mix
+from medshard.loaders.needs import IMAGES, Need
+from medshard.loaders.sample_row import SampleRow
+from medshard.loaders.selection import CaseName, Criteria, LeftOut, read_part, select_samples
+from medshard.loaders.shard_bytes import AnyStore
+from medshard.loaders.shard_reader import SampleIndex, open_store
+from medshard.loaders.stream import Draw, Sampling, Stream, draw
+from medshard.loaders.views import View, WholeView, WindowView
+from medshard.loaders.views.view import Chosen
 from medshard.registry.store.objects import ObjectRef, Store
 
 try:
-    import torch
     from torch.utils.data import Dataset
+
+    from medshard.loaders.tensors import as_tensors, transformed
 except ImportError as error:
     raise MissingExtraError(
         "extra.loaders",
@@ -35,16 +44,20 @@ Item = dict[str, Any]
 
 
 class ShardDataset(Dataset[Item]):
-    """Windows of the samples of one or more entries, as a map-style torch data set.
+    """Items of the samples of one or more entries, as a map-style torch data set.
 
-    Item n is a pure function of the arguments and n: it does not depend on workers, ranks, or items before it.
+    Item n is a pure function of the arguments and n: it does not depend on workers, ranks, or items before it. What an
+    item has is said by its view; a window, which is the default, has
 
         image        float32 (c, *patch_size), normalised by the plan's rule for the modality
         label        int64 (1, *patch_size), numbers of `classes`; zeros where the sample has no label,
                      -100 for voxels that nobody judged
+        affine       float64 (4, 4): index (z, y, x, 1) of this window -> RAS+ mm
+
+    and every item has
+
         examined     bool (len(classes),): whether somebody looked for the class in this case
         has_label    bool (): whether the sample has the label layer
-        affine       float64 (4, 4): index (z, y, x, 1) of this window -> RAS+ mm
         sample_id    the name of the sample in the index; leads to its record in the store
         case_id      "entry/case"
         augmentation_seed   a number below 2**32 for transforms that want one
@@ -55,61 +68,124 @@ class ShardDataset(Dataset[Item]):
 
     def __init__(
         self,
-        root: str | Path | Store,
+        root: str | Path | AnyStore,
         entries: Sequence[str],
         plan: str = "default",
         patch_size: Shape = (32, 96, 96),
         *,
+        view: View | None = None,
         seed: int = 0,
         samples_per_epoch: int | None = None,
         foreground: float = 0.33,
+        forced_batch: int | None = None,
+        balance: BalanceRule | None = None,
         weights: Mapping[str, float] | None = None,
+        mixture: MixtureRule | None = None,
+        mix_by: str = "entry",
+        sampling: Sampling = "permuted",
         cases: Collection[CaseName] | None = None,
         split: ObjectRef | str | Path | None = None,
         part: str | None = None,
+        fold: int | None = None,
+        criteria: Criteria | None = None,
         layer: str | Mapping[str, str] | None = None,
         classes: Sequence[str] | None = None,
-        normalise: bool = True,
+        unions: Mapping[str, Sequence[str]] | None = None,
+        labels: bool = True,
+        label_type: LabelType = "int64",
+        channels: Sequence[str | int | None] | Mapping[str, Sequence[str | int | None]] | None = None,
+        with_: Sequence[str | Companion] = (),
+        text: str | Text | None = None,
+        normalise: bool | Literal["device"] = True,
         transform: Callable[[Item], Item] | None = None,
     ) -> None:
         """Open the shards of the entries; no image is read yet.
 
-        root: the store, or its path. entries: ids; plan: the name of the plan that all of them were built with.
-        patch_size: (z, y, x) in voxels.
-        samples_per_epoch: `len()`; by default the number of patches that tile all samples.
-        foreground: probability that a window is placed on a labelled voxel: class first, then voxel.
-        weights: entry -> relative frequency; by default all samples are equally likely.
-        cases: (entry, case) pairs to restrict to. split, part: a split table in the store, by its name or its path,
-            and the part of it to restrict to.
-        layer, classes: see `number_labels`.
-        transform: called with the item; if it has `set_random_state(seed=...)`, as MONAI's do, it is seeded each time.
+        root: the store, its path, or a URL of one. entries: ids; plan: the name of the plan that all of them were built
+            with.
+        patch_size: (z, y, x) in voxels, of windows; view: another kind of item, from `medshard.loaders.views`.
+        samples_per_epoch: `len()`; by default the number of items that show all samples about once.
+        foreground: share of the items that are placed on a labelled voxel: class first, then voxel. forced_batch: see
+            `Stream`. balance: choose the class before the case, as the rule says; by default the case comes first.
+        weights: entry -> relative frequency; by default all samples are equally likely. mixture: any other rule, and
+            mix_by the column of the index whose words it is about (`entry`, `modality`, `group`). sampling: see
+            `Stream`.
+        cases: (entry, case) pairs to restrict to. split, part, fold: a split in the store, by its name or its path, and
+            the part of it to restrict to. criteria: what else a sample has to be; what the view and `with_` need, and
+            for views with voxels an image, is asked for as well.
+        layer, classes, unions: see `number_labels`. labels: False reads no label maps. label_type: of `label`.
+        channels: for every entry, or entry -> its stored channels by number or by name in the plan, in the order that
+            items have them; None for one that is missing. Without it all samples must have equally many.
+        with_: what items have beside voxels, by the names in the index (`annotations/findings`, `signals/ecg`) or as
+            `medshard.loaders.companions`. text: `report`, `question-answers`, `classes`, `texts/<name>` or a `Text`.
+        normalise: False gives physical values; "device" stored numbers, which `DeviceTransform` finishes on the batch.
+        transform: called with the item while torch, numpy and random are seeded by `augmentation_seed`; if it has
+            `set_random_state(seed=...)`, as MONAI's do, that is called instead.
         Raises StoreError, SplitError, CatalogError or CaseError (different numbers of channels).
         """
-        self.store = root if isinstance(root, Store) else Store.open(root, create=False)
+        self.store = open_store(root) if isinstance(root, str | Path) else root
         self.entries = (entries,) if isinstance(entries, str) else tuple(entries)
-        self.patch_size = _checked_patch_size(patch_size)
-        self.normalise = normalise
+        self.view = WindowView(patch_size) if view is None else view
         self.transform = transform
         self.indices = tuple(SampleIndex.open(self.store, entry, plan) for entry in self.entries)
-        self._numbering = number_labels(self.indices, layer, classes)
-        wanted = _wanted_cases(self.store, cases, split, part)
-        self._selection = select_samples(self.indices, wanted)
-        sizes = tuple(len(rows) for rows in self._selection.rows)
-        self.stream = Stream(
-            seed=seed, sizes=sizes, weights=entry_weights(self.entries, sizes, weights), foreground=foreground
+        numbering = number_labels(self.indices, layer, classes, unions=unions)
+        _check_label_type(label_type, len(numbering.classes))
+        companions = tuple(companion_of(asked) for asked in with_)
+        if text is not None:
+            companions = (*companions, Text(text) if isinstance(text, str) else text)
+        needs = (*self.view.needs, *(each.need for each in companions if not each.optional))
+        self._selection = select_samples(
+            self.indices,
+            _wanted_cases(self.store, cases, split, part, fold),
+            _criteria(criteria, needs, maps_channels=channels is not None),
+            numbering=numbering,
         )
-        self._length = samples_per_epoch if samples_per_epoch is not None else self._patches_to_cover()
+        mapped = None if channels is None else map_channels(self.indices, self._selection.rows, channels)
+        self._rules = ItemRules(
+            view=self.view,
+            companions=companions,
+            numbering=numbering,
+            normalise=normalise,
+            labels=labels,
+            label_type=label_type,
+            channels=mapped,
+        )
+        rule = MixtureRule(weights=weights) if weights is not None else mixture
+        groups = None if mix_by == "entry" else [column.tolist() for column in self._selection.column(mix_by)]
+        mixed = mix(self.entries, self._selection.sizes, rule, groups=groups)
+        present = [
+            numbering.present(index, rows) if balance is not None else None
+            for index, rows in zip(self.indices, self._selection.rows, strict=True)
+        ]
+        self.stream = Stream(
+            seed=seed,
+            mixture=mixed,
+            rows=self._selection.rows,
+            foreground=foreground,
+            forced_batch=forced_batch,
+            sampling=sampling,
+            balance=None
+            if balance is None
+            else balance_classes(mixed, numbering.classes, [each for each in present if each is not None], balance),
+            sources=tuple(index.head.attachments["index"].digest for index in self.indices),
+        )
+        shapes = [np.asarray(each, np.int64) for each in self._selection.column("shape")]
+        items = sum(self.view.items_in(shape) for shape in shapes)
+        self._length = items if samples_per_epoch is None else samples_per_epoch
         self._epoch = 0
 
     @property
     def classes(self) -> tuple[str, ...]:
         """The concepts of the label numbers 1, 2, ...; 0 is everything else."""
-        return self._numbering.classes
+        return self._rules.numbering.classes
 
     @property
     def samples(self) -> list[CaseName]:
-        """(entry, case) of every sample that windows are drawn from."""
-        return [(row.entry, row.case) for row in self.rows()]
+        """(entry, case) of every sample that items are drawn from."""
+        names = self._selection.column("case")
+        return [
+            (index.entry, case) for index, cases in zip(self.indices, names, strict=True) for case in cases.tolist()
+        ]
 
     @property
     def left_out(self) -> tuple[LeftOut, ...]:
@@ -117,7 +193,7 @@ class ShardDataset(Dataset[Item]):
         return self._selection.left_out
 
     def rows(self) -> Iterator[SampleRow]:
-        """What the index knows of every sample that windows are drawn from, entry by entry."""
+        """What the index knows of every sample that items are drawn from, entry by entry."""
         for index, numbers in zip(self.indices, self._selection.rows, strict=True):
             for number in numbers:
                 yield index.row(int(number))
@@ -138,21 +214,13 @@ class ShardDataset(Dataset[Item]):
 
     def __getitem__(self, n: int) -> Item:
         """Item n; n may be larger than `len(self)`, as the numbers of a `SampleStream` are."""
-        if n < 0:
-            raise IndexError(n)
-        drawn = draw(self.stream, self._epoch * self._length + n)
-        index = self.indices[drawn.entry_index]
-        row = index.row(int(self._selection.rows[drawn.entry_index][drawn.sample_index]))
-        voxel = self._foreground_voxel(index, row, drawn) if drawn.foreground else None
-        start = place_window(drawn, row.shape, self.patch_size, voxel)
-        item = self._window(index, row, start, self.patch_size)
-        item["augmentation_seed"] = drawn.augmentation_seed
-        if self.transform is None:
-            return item
-        set_random_state = getattr(self.transform, "set_random_state", None)
-        if set_random_state is not None:
-            set_random_state(seed=drawn.augmentation_seed)
-        return self.transform(item)
+        return self.__getitems__([n])[0]
+
+    def __getitems__(self, numbers: Sequence[int]) -> list[Item]:
+        """Several items, read together: torch's loader asks for a whole batch this way."""
+        draws = [self._draw(n) for n in numbers]
+        items = read_items(self._rules, [(self.indices[drawn.entry_index], drawn) for drawn in draws])
+        return [self._finished(item, drawn.augmentation_seed) for item, drawn in zip(items, draws, strict=True)]
 
     def whole(self, entry: str, case: str) -> Item:
         """A whole case as an untransformed item: image (c, z, y, x), label (1, z, y, x), treated like the windows.
@@ -160,76 +228,27 @@ class ShardDataset(Dataset[Item]):
         Raises StoreError[sample.unknown] when the plan has no sample of it.
         """
         index = self.indices[self.entries.index(entry)]
-        row = index.find(case)
-        return self._window(index, row, (0, 0, 0), row.shape)
+        rules = replace(self._rules, view=WholeView(), companions=())
+        chosen = Chosen(row=index.find(case), drawn=draw(self.stream, 0))
+        return as_tensors(read_chosen(rules, [(index, chosen)])[0])
 
-    def _window(self, index: SampleIndex, row: SampleRow, start: Shape, size: Shape) -> Item:
-        label = self._numbering.label_of(row)
-        affine = row.affine.copy()
-        affine[:, 3] = row.affine @ (*start, 1.0)
-        return {
-            "image": torch.from_numpy(self._image(index, row, start, size)),
-            "label": torch.from_numpy(self._label(index, row, label, start, size)),
-            "examined": torch.from_numpy(self._numbering.examined(label[1] if label else None)),
-            "has_label": torch.tensor(label is not None),
-            "affine": torch.from_numpy(affine),
-            "sample_id": row.sample_id,
-            "case_id": row.name,
-        }
+    def _draw(self, n: int) -> Draw:
+        if n < 0:
+            raise IndexError(n)
+        return draw(self.stream, self._epoch * self._length + n)
 
-    def _image(self, index: SampleIndex, row: SampleRow, start: Shape, size: Shape) -> Array:
-        normalisation = normalisation_of(row, index.plan, normalise=self.normalise)
-        # Only what lies inside is read and normalised: the padding need not be a number that can be stored.
-        low = tuple(max(0, begin) for begin in start)
-        inside = tuple(
-            min(extent, begin + length) - first
-            for begin, length, first, extent in zip(start, size, low, row.shape, strict=True)
-        )
-        image = normalisation.apply(index.read_window(row, "image", low, inside, dtype=np.float32))
-        if inside == tuple(size):
-            return image
-        padded = np.full((row.channels, *size), normalisation.padding, np.float32)
-        place = tuple(slice(a - begin, a - begin + n) for a, begin, n in zip(low, start, inside, strict=True))
-        padded[(slice(None), *place)] = image
-        return padded
-
-    def _label(
-        self, index: SampleIndex, row: SampleRow, label: tuple[str, StoredLabel] | None, start: Shape, size: Shape
-    ) -> Array:
-        if label is None:
-            return np.zeros((1, *size), np.int64)
-        layer, facts = label
-        return self._numbering.renumber(index.read_window(row, f"labels/{layer}", start, size), facts)
-
-    def _foreground_voxel(self, index: SampleIndex, row: SampleRow, drawn: Draw) -> Shape | None:
-        """A voxel of one of the classes, each class and each listed voxel of it equally likely; None without any."""
-        label = self._numbering.label_of(row)
-        if label is None:
-            return None
-        layer, facts = label
-        first_row: dict[int, int] = {}
-        total = 0
-        for value, count in facts.foreground.items():
-            first_row[value] = total
-            total += count
-        values = [value for value in first_row if facts.classes.get(value) in self.classes]
-        if not values:
-            return None
-        value = values[pick(drawn.class_fraction, len(values))]
-        number = first_row[value] + pick(drawn.voxel_fraction, facts.foreground[value])
-        return index.read_foreground(row, layer, number)[1:]
-
-    def _patches_to_cover(self) -> int:
-        """The number of patches that tile all samples, each sample on its own."""
-        total = 0
-        for index, numbers in zip(self.indices, self._selection.rows, strict=True):
-            shapes = index.table["shape"].combine_chunks().flatten().to_numpy().reshape(-1, 3)[numbers]
-            total += int(np.prod(-(-shapes // np.asarray(self.patch_size)), axis=1).sum())
-        return total
+    def _finished(self, item: Item, seed: int) -> Item:
+        tensors = as_tensors(item)
+        tensors["augmentation_seed"] = seed
+        return tensors if self.transform is None else transformed(tensors, self.transform, seed)
 
 
 def _wanted_cases(
-    store: Store, cases: Collection[CaseName] | None, split: ObjectRef | str | Path | None, part: str | None
+    store: AnyStore,
+    cases: Collection[CaseName] | None,
+    split: ObjectRef | str | Path | None,
+    part: str | None,
+    fold: int | None,
 ) -> set[CaseName] | None:
     if (split is None) != (part is None):
         raise CatalogError(
@@ -237,18 +256,32 @@ def _wanted_cases(
         )
     wanted = None if cases is None else {(entry, case) for entry, case in cases}
     if split is not None and part is not None:
-        chosen = read_part(store, split, part)
+        if not isinstance(store, Store):
+            raise CatalogError(
+                "dataset.split",
+                where="ShardDataset",
+                problem="a split is read from a local store",
+                action="Read it where it is and give its cases: `cases=read_split(store, name).rows_of(part)`.",
+            )
+        chosen = read_part(store, split, part, fold)
         wanted = chosen if wanted is None else wanted & chosen
     return wanted
 
 
-def _checked_patch_size(patch_size: Sequence[int]) -> Shape:
-    if len(patch_size) != 3 or any(length < 1 for length in patch_size):
+def _criteria(criteria: Criteria | None, needs: tuple[Need, ...], *, maps_channels: bool) -> Criteria:
+    """What the user asks of samples, and what the view and the companions need."""
+    images = IMAGES[0] in needs
+    # Samples whose channels are mapped may have different numbers of them.
+    checked = images and not maps_channels
+    others = tuple(need for need in needs if need not in IMAGES or not checked)
+    return replace(criteria or Criteria(), images=checked, needs=others)
+
+
+def _check_label_type(label_type: LabelType, classes: int) -> None:
+    if classes > np.iinfo(label_type).max:
         raise CatalogError(
-            "dataset.patch_size",
-            where="ShardDataset",
-            problem="a patch has three sizes of at least one voxel, (z, y, x)",
-            details={"found": patch_size},
+            "dataset.label_type",
+            where="label_type",
+            problem=f"{label_type} does not hold the numbers of {classes} classes",
+            action="Take int16, or fewer classes.",
         )
-    z, y, x = patch_size
-    return z, y, x

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -10,13 +12,16 @@ from medshard.converters.plan import IntensityRule, Plan
 from medshard.converters.volume import Array
 from medshard.errors import StoreError
 from medshard.loaders.sample_row import SampleRow
+from medshard.loaders.windows import Scale
 
 
 @dataclass(frozen=True, kw_only=True)
 class Normalisation:
     """`(clip(slope * stored + intercept) - mean) / std` of one sample, in float32.
 
-    outside: the physical value of voxels outside of the volume.
+    outside: the value of voxels outside of the volume before that is subtracted and divided.
+    channels: None, or a slope and an intercept for each channel, which bring what comes out to physical units: of
+        samples that are stored normalised, each channel by itself.
     """
 
     slope: float
@@ -25,17 +30,32 @@ class Normalisation:
     mean: float
     std: float
     outside: float
+    channels: tuple[tuple[float, float], ...] | None = None
+
+    @property
+    def scale(self) -> Scale:
+        """The same as a reader is asked for it; `finish` does what is left where there are `channels`."""
+        low, high = self.clip or (None, None)
+        return Scale(slope=self.slope, intercept=self.intercept, low=low, high=high, mean=self.mean, std=self.std)
 
     def apply(self, values: Array) -> Array:
-        """Normalise stored numbers that were read as float32, in place."""
+        """Normalise stored numbers `(c, z, y, x)` that were read as float32, in place."""
         if (self.slope, self.intercept) != (1.0, 0.0):
             np.multiply(values, np.float32(self.slope), out=values)
             np.add(values, np.float32(self.intercept), out=values)
-        return self._scale(values)
+        return self.finish(self._scale(values))
+
+    def finish(self, values: Array) -> Array:
+        """What no `Scale` can say, in place: a slope and an intercept for each channel of `(c, z, y, x)`."""
+        if self.channels is not None:
+            for channel, (slope, intercept) in zip(values, self.channels, strict=True):
+                np.multiply(channel, np.float32(slope), out=channel)
+                np.add(channel, np.float32(intercept), out=channel)
+        return values
 
     @property
     def padding(self) -> float:
-        """What `outside` becomes: rounded exactly like a voxel of that value."""
+        """What `outside` becomes before `finish`: rounded exactly like a voxel of that value."""
         return float(self._scale(np.array([self.outside], np.float32))[0])
 
     def _scale(self, values: Array) -> Array:
@@ -53,24 +73,89 @@ def normalisation_of(row: SampleRow, plan: Plan, *, normalise: bool = True) -> N
     Outside of the volume lies what the modality shows where nothing is: the lower clip value (air, in CT), else the
     sample's smallest value or zero, whichever is smaller. With `normalise=False` values are physical and outside of
     the volume is the smallest of these three.
+    Samples that are stored normalised are so already; their outside is the smallest of all channels, and 0 under a
+    plan of the kind nnunet, which pads so.
     Raises StoreError when the plan's rule or the sample lacks the numbers that the scheme needs.
     """
-    rule = plan.intensity.get(row.modality, IntensityRule(scheme="case"))
+    if plan.stored == "normalised" and row.unit == "normalised":
+        return _of_normalised(row, plan, normalise)
+    return _of_physical(
+        _Values(
+            name=row.name,
+            modality=row.modality,
+            slope=row.slope,
+            intercept=row.intercept,
+            mean=row.statistics.mean if row.statistics is not None else None,
+            std=row.statistics.std if row.statistics is not None else None,
+            minimum=row.statistics.minimum if row.statistics is not None else None,
+        ),
+        plan,
+        normalise,
+    )
+
+
+def view_normalisation(row: SampleRow, view: str, plan: Plan, *, normalise: bool = True) -> Normalisation:
+    """How `views/<view>` of a sample is normalised: as an image of its modality. Raises as `normalisation_of`."""
+    facts: Mapping[str, Any] = row.contents["views"][view]
+    statistics: Mapping[str, float] = facts["statistics"] or {}
+    values = _Values(
+        name=f"{row.name} {view}",
+        modality=facts["modality"],
+        slope=facts["slope"],
+        intercept=facts["intercept"],
+        mean=statistics.get("mean"),
+        std=statistics.get("std"),
+        minimum=statistics.get("minimum"),
+    )
+    return _of_physical(values, plan, normalise)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Values:
+    """What is known of the stored numbers of an image: value = slope * stored + intercept, and its statistics."""
+
+    name: str
+    modality: str
+    slope: float
+    intercept: float
+    mean: float | None
+    std: float | None
+    minimum: float | None
+
+
+def _of_normalised(row: SampleRow, plan: Plan, normalise: bool) -> Normalisation:
     smallest = min(row.statistics.minimum if row.statistics is not None else 0.0, 0.0)
+    channels = None
+    if not normalise:
+        facts = [row.contents["channels"][str(number)] for number in range(row.channels)]
+        channels = tuple((float(channel["slope"]), float(channel["intercept"])) for channel in facts)
+    return Normalisation(
+        slope=row.slope,
+        intercept=row.intercept,
+        clip=None,
+        mean=0.0,
+        std=1.0,
+        outside=0.0 if plan.kind == "nnunet" else smallest,
+        channels=channels,
+    )
+
+
+def _of_physical(values: _Values, plan: Plan, normalise: bool) -> Normalisation:
+    rule = plan.intensity.get(values.modality, IntensityRule(scheme="case"))
+    smallest = min(values.minimum if values.minimum is not None else 0.0, 0.0)
     lower_clip = smallest if rule.clip is None else rule.clip[0]
+    slope, intercept = values.slope, values.intercept
     if not normalise:
         outside = min(lower_clip, smallest)
-        return Normalisation(slope=row.slope, intercept=row.intercept, clip=None, mean=0.0, std=1.0, outside=outside)
-    source = rule if rule.scheme == "dataset" else row.statistics
-    if source is None or source.mean is None or source.std is None:
+        return Normalisation(slope=slope, intercept=intercept, clip=None, mean=0.0, std=1.0, outside=outside)
+    mean, std = (rule.mean, rule.std) if rule.scheme == "dataset" else (values.mean, values.std)
+    if mean is None or std is None:
         raise StoreError(
             "plan.intensity",
-            where=row.name,
+            where=values.name,
             problem=f"the intensity scheme {rule.scheme!r} has no mean and standard deviation",
-            details={"plan": plan.name, "modality": row.modality},
+            details={"plan": plan.name, "modality": values.modality},
             action="Build the fingerprint and the plan again.",
         )
-    std = source.std if source.std > 0.0 else 1.0  # a constant image stays constant
-    return Normalisation(
-        slope=row.slope, intercept=row.intercept, clip=rule.clip, mean=source.mean, std=std, outside=lower_clip
-    )
+    std = std if std > 0.0 else 1.0  # a constant image stays constant
+    return Normalisation(slope=slope, intercept=intercept, clip=rule.clip, mean=mean, std=std, outside=lower_clip)

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
-from urllib.parse import unquote
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from medshard.converters.plan import Shape
 from medshard.converters.samples import IntensityStatistics
 from medshard.converters.volume import Affine
-from medshard.errors import StoreError
-from medshard.registry.store.objects import ObjectRef
 
 EMPTY_CHUNK = 2**64 - 1
+TEXTS_KEPT = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +38,38 @@ class StoredArray:
     chunk_nbytes: NDArray[np.uint64]
 
 
+@dataclass(frozen=True)
+class ClassRows(Mapping[int, int]):
+    """Class value -> number of its rows in `foreground/<layer>`, where classes stand by ascending value.
+
+    class_values: int64, ascending. class_ends: int64, the row behind the last one of each class.
+    Both are views of the index, so that 200 classes cost no more than one.
+    """
+
+    class_values: NDArray[np.int64]
+    class_ends: NDArray[np.int64]
+
+    def place_of(self, position: int) -> tuple[int, int]:
+        """(first row, number of rows) of the class `class_values[position]`."""
+        first = int(self.class_ends[position - 1]) if position else 0
+        return first, int(self.class_ends[position]) - first
+
+    def __getitem__(self, value: int) -> int:
+        position = int(np.searchsorted(self.class_values, value))
+        if position == len(self.class_values) or self.class_values[position] != value:
+            raise KeyError(value)
+        return self.place_of(position)[1]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.class_values.tolist())
+
+    def __len__(self) -> int:
+        return len(self.class_values)
+
+
+NO_CLASSES = ClassRows(np.zeros(0, np.int64), np.zeros(0, np.int64))
+
+
 @dataclass(frozen=True, kw_only=True)
 class StoredLabel:
     """What is known of one label layer of a sample.
@@ -55,7 +85,7 @@ class StoredLabel:
     examined: tuple[str, ...]
     also: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     ignore: tuple[int, ...] = ()
-    foreground: Mapping[int, int] = field(default_factory=dict)
+    foreground: ClassRows = NO_CLASSES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,17 +93,22 @@ class SampleRow:
     """One sample, as the index describes it.
 
     sample_id: the first 32 digits of the key of its record in the shards stage: the way back to its sources.
+    group: which cases are split together; split: the part that the source ships the case in; null where unknown.
     channels, shape: of the image, (z, y, x); 0 and (0, 0, 0) without one.
-    slope, intercept: physical value = slope * stored + intercept.
+    slope, intercept: physical value = slope * stored + intercept. quantisation_error: in physical units.
     affine: (4, 4) float64, index (z, y, x, 1) -> RAS+ mm.
     labels: by layer name. contents: signals, annotations, tables, texts and labels on meshes, kind -> name -> what its
-    numbers mean (docs/shard-format.md). arrays: by their name in the index, which is the plain one (`labels/liver`).
+    numbers mean (docs/shard-format.md); not to be changed, since rows share it.
+    arrays: by their name in the index, which is the plain one (`labels/liver`).
     """
 
     sample_id: str
     entry: str
     case: str
     patient: str
+    group: str | None
+    split: str | None
+    synthetic: bool
     modality: str
     unit: str
     shard: str
@@ -81,6 +116,7 @@ class SampleRow:
     record_digest: str
     slope: float
     intercept: float
+    quantisation_error: float
     channels: int
     shape: Shape
     affine: Affine
@@ -94,39 +130,12 @@ class SampleRow:
         return f"{self.entry}/{self.case}"
 
 
-_PLAIN = ("sample_id", "entry", "case", "patient", "modality", "unit", "shard", "record_key", "record_digest")
+@lru_cache(TEXTS_KEPT)
+def parse_labels(text: str) -> Mapping[str, StoredLabel]:
+    """What the numbers of each layer mean, from the `labels` column; the rows of the foreground stand in `arrays`.
 
-
-def parse_row(table: pa.Table, number: int, shards: Mapping[str, ObjectRef]) -> SampleRow:
-    """Row `number` of the index. Chunk tables stay views of the mapped index.
-
-    Raises StoreError when the row does not fit the shard file that it names.
+    Samples whose labels mean the same share the result, which is not to be changed.
     """
-    values = {name: table[name][number].as_py() for name in table.column_names if name != "arrays"}
-    shard = shards.get(values["shard"])
-    where = f"{values['entry']}/{values['case']}"
-    if shard is None:
-        raise StoreError(
-            "shard.unknown",
-            where=where,
-            problem="the index names a shard that does not belong to this build",
-            details={"shard": values["shard"]},
-            action="Build the shards stage again.",
-        )
-    statistics = values["statistics"]
-    return SampleRow(
-        **{name: values[name] for name in (*_PLAIN, "slope", "intercept", "channels")},
-        shape=tuple(values["shape"]),
-        affine=np.asarray(values["affine"], np.float64).reshape(4, 4),
-        statistics=None if statistics is None else IntensityStatistics(**statistics),
-        labels=parse_labels(values["labels"]),
-        contents=json.loads(values["contents"]),
-        arrays=_parse_arrays(table["arrays"][number].values, shard, where),
-    )
-
-
-def parse_labels(text: str) -> dict[str, StoredLabel]:
-    """The `labels` column of one row."""
     return {
         layer: StoredLabel(
             kind=facts["kind"],
@@ -134,58 +143,26 @@ def parse_labels(text: str) -> dict[str, StoredLabel]:
             examined=tuple(facts["examined"]),
             also={value: tuple(concepts) for value, concepts in _by_number(facts["also"]).items()},
             ignore=tuple(facts["ignore"]),
-            foreground=_by_number(facts["foreground"]),
         )
         for layer, facts in json.loads(text).items()
+    }
+
+
+@lru_cache(TEXTS_KEPT)
+def parse_contents(text: str) -> Mapping[str, Any]:
+    contents: dict[str, Any] = json.loads(text)
+    return contents
+
+
+def labels_with_rows(labels: Mapping[str, StoredLabel], rows: Mapping[str, ClassRows]) -> Mapping[str, StoredLabel]:
+    """The same labels, those that have a foreground table with its rows by class."""
+    if not rows:
+        return labels
+    return {
+        layer: replace(label, foreground=rows[layer]) if layer in rows else label for layer, label in labels.items()
     }
 
 
 def _by_number(mapping: Mapping[str, Any]) -> dict[int, Any]:
     # JSON sorts its keys as text: "10" before "2".
     return {value: mapping[str(value)] for value in sorted(int(key) for key in mapping)}
-
-
-def _parse_arrays(structs: pa.StructArray, shard: ObjectRef, where: str) -> dict[str, StoredArray]:
-    arrays = {}
-    for struct in structs:
-        array = StoredArray(
-            name="/".join(unquote(part) for part in struct["name"].as_py().split("/")),
-            dtype=np.dtype(struct["dtype"].as_py()).newbyteorder("<"),
-            shape=tuple(struct["shape"].as_py()),
-            inner_chunk=tuple(struct["inner_chunk"].as_py()),
-            offset=struct["offset"].as_py(),
-            nbytes=struct["nbytes"].as_py(),
-            chunk_offsets=struct["chunk_offsets"].values.to_numpy(zero_copy_only=True),
-            chunk_nbytes=struct["chunk_nbytes"].values.to_numpy(zero_copy_only=True),
-        )
-        _check_codecs(json.loads(struct["codecs"].as_py()), where, array.name)
-        if array.offset + array.nbytes > shard.size or not _chunks_fit(array):
-            raise StoreError(
-                "shard.index",
-                where=where,
-                problem=f"the index gives {array.name!r} a place outside of its shard",
-                details={"shard": f"{shard.digest}{shard.suffix}, {shard.size} bytes"},
-                action="Build the shards stage again.",
-            )
-        arrays[array.name] = array
-    return arrays
-
-
-def _check_codecs(codecs: list[dict[str, Any]], where: str, name: str) -> None:
-    # Blosc names its own compressor and filter in every chunk: nothing else of the chain is needed for decoding.
-    chain = [codec["name"] for codec in codecs]
-    endian = codecs[0].get("configuration", {}).get("endian", "little")
-    if chain != ["bytes", "blosc"] or endian != "little":
-        raise StoreError(
-            "shard.codec",
-            where=where,
-            problem=f"{name!r} is compressed in a way that this reader does not know",
-            details={"expected": "bytes (little endian), blosc", "found": json.dumps(codecs)},
-            action="Install the medshard that wrote it, or build the shards stage again.",
-        )
-
-
-def _chunks_fit(array: StoredArray) -> bool:
-    stored = array.chunk_nbytes != EMPTY_CHUNK
-    ends = array.chunk_offsets[stored] + array.chunk_nbytes[stored]
-    return len(ends) == 0 or int(ends.max()) <= array.nbytes

@@ -1,21 +1,35 @@
-"""Which samples a data set is made of, and why the others are left out."""
+"""Which samples a data set is made of, and why the others are left out.
+
+Everything is asked of whole columns of the index; nothing is kept for a case but a number.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from medshard.errors import CaseError, CatalogError, SplitError
+from medshard.loaders.label_numbering import LabelNumbering
+from medshard.loaders.needs import Need
+from medshard.loaders.sample_row import parse_labels
 from medshard.loaders.shard_reader import SampleIndex
-from medshard.registry.splits import Split
+from medshard.registry.splits import read_split
+from medshard.registry.store import read_manifest
 from medshard.registry.store.objects import ObjectRef, Store
 
 CaseName = tuple[str, str]  # (entry, case)
+Mask = NDArray[np.bool_]
 CULPRITS_SHOWN = 8
+
+_USED, _NOT_ASKED_FOR = -1, -2
 
 
 @dataclass(frozen=True)
@@ -28,96 +42,241 @@ class LeftOut:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Criteria:
+    """What a sample has to be; None asks for nothing.
+
+    images: whether it needs an image; all images then have equally many channels.
+    modalities, groups: names, of which it has one. labelled: whether it has the label layer that is read.
+    synthetic: whether a program made it. held_out: the samples are to be scored on, so a synthetic one is an error.
+    purpose: what its case has to be fit for, a `Purpose`.
+    needs: what else it must have, such as `HasArray("signals/ecg")`.
+    where: SampleIndex -> bool (samples,), for anything else: `lambda index: index.column("slope") == 1`.
+    """
+
+    images: bool = True
+    modalities: Collection[str] | None = None
+    groups: Collection[str] | None = None
+    labelled: bool | None = None
+    synthetic: bool | None = None
+    held_out: bool = False
+    purpose: str | None = None
+    needs: tuple[Need, ...] = ()
+    where: Callable[[SampleIndex], Mask] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Selection:
     """rows: for each index, the numbers of the rows that are used, ascending."""
 
     rows: tuple[NDArray[np.int64], ...]
-    left_out: tuple[LeftOut, ...]
+    _indices: tuple[SampleIndex, ...]
+    _reasons: tuple[tuple[NDArray[np.int8], tuple[str, ...]], ...]
+    _missing: tuple[tuple[str, ...], ...]
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        return tuple(map(len, self.rows))
+
+    @property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """Made when it is asked for: entry by entry, those without a sample behind the others."""
+        found: list[LeftOut] = []
+        for index, (codes, reasons), missing in zip(self._indices, self._reasons, self._missing, strict=True):
+            numbers = np.flatnonzero(codes >= 0)
+            cases = index.table["case"].take(pa.array(numbers)).to_pylist()
+            found += [
+                LeftOut(index.entry, case, reasons[code])
+                for case, code in zip(cases, codes[numbers].tolist(), strict=True)
+            ]
+            why = f"plan {index.plan.name!r} has no sample of it"
+            found += [LeftOut(index.entry, case, why) for case in missing]
+        return tuple(found)
+
+    def column(self, name: str) -> list[NDArray[Any]]:
+        """For each index a column of the used rows, such as `modality` for `mix(..., groups=...)`."""
+        return [np.asarray(index.column(name))[rows] for index, rows in zip(self._indices, self.rows, strict=True)]
 
 
-def read_part(store: Store, split: ObjectRef | str | Path, part: str) -> set[CaseName]:
-    """The (entry, case) pairs of one part of a split, which is named by its object or by the path of its table.
+def read_part(store: Store, split: ObjectRef | str | Path, part: str, fold: int | None = None) -> set[CaseName]:
+    """The (entry, case) pairs of one part of a split, in one fold of it where one is given.
 
-    Raises SplitError when the table cannot be read, or has no such part.
+    split: its name, its digest, its object or the path of its table. Raises SplitError when it cannot be read, leaks,
+    or has no such part or fold.
     """
-    path = store.path(split) if isinstance(split, ObjectRef) else Path(split)
-    try:
-        rows = Split.from_bytes(path.read_bytes()).rows
-    except (OSError, ValueError, TypeError) as error:
-        raise SplitError(
-            "split.unreadable",
-            where=str(path),
-            problem="this is not a split table",
-            details={"expected": "one JSON object per line with entry, case, patient, component, part", "found": error},
-        ) from error
-    chosen = {(row.entry, row.case) for row in rows if row.part == part}
-    if not chosen:
-        raise SplitError(
-            "split.part",
-            where=str(path),
-            problem=f"the split has no part {part!r}",
-            details={"parts": ", ".join(sorted({row.part for row in rows}))},
-        )
-    return chosen
+    return {row.name for row in read_split(store, split).rows_of(part, fold)}
 
 
-def select_samples(indices: Sequence[SampleIndex], wanted: Collection[CaseName] | None) -> Selection:
-    """The samples with an image, of the wanted cases (all, if None), and why the other wanted ones are left out.
+def select_samples(
+    indices: Sequence[SampleIndex],
+    wanted: Collection[CaseName] | None,
+    criteria: Criteria | None = None,
+    *,
+    numbering: LabelNumbering | None = None,
+) -> Selection:
+    """The samples of the wanted cases (all, if None) that meet the criteria, and why the other wanted ones do not.
 
-    Raises CaseError[dataset.channels] when their numbers of channels differ, and CatalogError[dataset.empty] when
-    nothing remains.
+    numbering: which layer `criteria.labelled` means.
+    Raises CaseError[dataset.channels] when the images have different numbers of channels, CatalogError[dataset.empty]
+    when nothing remains, and SplitError[split.synthetic] for a synthetic sample that is held out.
     """
-    wanted_of: dict[str, set[str]] = {index.entry: set() for index in indices}
+    criteria = criteria or Criteria()
+    names_of: dict[str, list[str]] = {index.entry: [] for index in indices}
     for entry, case in wanted or ():
-        if entry in wanted_of:
-            wanted_of[entry].add(case)
-    rows: list[NDArray[np.int64]] = []
-    left_out: list[LeftOut] = []
-    channels_of: dict[int, list[str]] = {}
-    for index in indices:
-        kept = []
-        channels = index.table["channels"].to_numpy()
-        for number, case in enumerate(index.cases):
-            if wanted is not None and case not in wanted_of[index.entry]:
-                continue
-            wanted_of[index.entry].discard(case)
-            if channels[number] == 0:
-                left_out.append(LeftOut(index.entry, case, "the sample has no image"))
-                continue
-            kept.append(number)
-            channels_of.setdefault(int(channels[number]), []).append(f"{index.entry}/{case}")
-        rows.append(np.asarray(kept, np.int64))
-        missing = sorted(wanted_of[index.entry])
-        left_out += [LeftOut(index.entry, case, f"plan {index.plan.name!r} has no sample of it") for case in missing]
-    _check_channels(channels_of)
-    if not channels_of:
+        if entry in names_of:
+            names_of[entry].append(case)
+    judged = [
+        _judge(index, None if wanted is None else names_of[index.entry], criteria, numbering) for index in indices
+    ]
+    selection = Selection(
+        rows=tuple(np.flatnonzero(codes == _USED) for codes, _, _ in judged),
+        _indices=tuple(indices),
+        _reasons=tuple((codes, reasons) for codes, reasons, _ in judged),
+        _missing=tuple(missing for _, _, missing in judged),
+    )
+    if criteria.images:
+        _check_channels(indices, selection)
+    if not any(selection.sizes):
         raise CatalogError(
             "dataset.empty",
             where=", ".join(index.entry for index in indices),
             problem="no sample is left to load",
-            details={f"{case.entry}/{case.case}": case.reason for case in left_out[:CULPRITS_SHOWN]},
+            details={f"{case.entry}/{case.case}": case.reason for case in selection.left_out[:CULPRITS_SHOWN]},
         )
-    return Selection(rows=tuple(rows), left_out=tuple(left_out))
+    return selection
 
 
-def _check_channels(channels_of: Mapping[int, list[str]]) -> None:
-    if len(channels_of) <= 1:
+def _judge(
+    index: SampleIndex, names: list[str] | None, criteria: Criteria, numbering: LabelNumbering | None
+) -> tuple[NDArray[np.int8], tuple[str, ...], tuple[str, ...]]:
+    """(code of each row: `_USED`, `_NOT_ASKED_FOR` or the number of a reason; the reasons; names without a row)."""
+    cases = index.table["case"]
+    codes = np.full(len(index), _USED, np.int8)
+    missing: tuple[str, ...] = ()
+    if names is not None:
+        asked = pa.array(sorted(names), pa.string())
+        codes[~_mask(pc.is_in(cases, value_set=asked))] = _NOT_ASKED_FOR
+        missing = tuple(asked.filter(pc.invert(pc.is_in(asked, value_set=cases.combine_chunks()))).to_pylist())
+    reasons: list[str] = []
+    for reason, meets in _tests(index, criteria, numbering):
+        codes[(codes == _USED) & ~meets()] = len(reasons)
+        reasons.append(reason)
+    if criteria.held_out:
+        _check_real(index, codes)
+    return codes, tuple(reasons), missing
+
+
+def _tests(
+    index: SampleIndex, criteria: Criteria, numbering: LabelNumbering | None
+) -> list[tuple[str, Callable[[], Mask]]]:
+    """(why a sample is left out, which samples meet it) of everything that is asked for."""
+    tests: list[tuple[str, Callable[[], Mask]]] = []
+    if criteria.images:
+        tests.append(("the sample has no image", lambda: np.asarray(index.column("channels")) > 0))
+    for name, words in (("modality", criteria.modalities), ("group", criteria.groups)):
+        if words is not None:
+            asked = f"its {name} is not {' or '.join(sorted(words))}"
+            tests.append((asked, partial(_is_one_of, index, name, words)))
+    if criteria.synthetic is not None:
+        asked = "a program made it" if not criteria.synthetic else "no program made it"
+        tests.append((asked, lambda: np.asarray(index.column("synthetic"), np.bool_) == criteria.synthetic))
+    if criteria.labelled is not None:
+        asked = "it has no label layer that is read" if criteria.labelled else "it is labelled"
+        tests.append((asked, lambda: _has_label(index, numbering) == criteria.labelled))
+    if criteria.purpose is not None:
+        tests.append((f"not fit for the purpose {criteria.purpose}", lambda: _is_fit(index, str(criteria.purpose))))
+    tests += [(f"it has no {need}", partial(need.in_index, index)) for need in criteria.needs]
+    if criteria.where is not None:
+        tests.append(("`where` says no", lambda: _answer(index, criteria.where)))
+    return tests
+
+
+def _is_one_of(index: SampleIndex, name: str, words: Collection[str]) -> Mask:
+    codes, known = index.distinct(name)
+    mask: Mask = np.array([word in words for word in known] + [False])[codes]
+    return mask
+
+
+def _has_label(index: SampleIndex, numbering: LabelNumbering | None) -> Mask:
+    layer = numbering.layers.get(index.entry) if numbering is not None else None
+    codes, texts = index.distinct("labels")
+    has_layer = np.array(
+        [layer in parse_labels(text) if layer else bool(parse_labels(text)) for text in texts] + [False]
+    )
+    answers: Mask = has_layer[codes]
+    return answers
+
+
+def _is_fit(index: SampleIndex, purpose: str) -> Mask:
+    if not isinstance(index.store, Store):
+        raise CatalogError(
+            "dataset.purpose",
+            where=index.entry,
+            problem="verdicts on purposes are in the manifests of a local store only",
+            action="Give the cases, or a split that was made of the fit ones.",
+        )
+    unfit = [
+        record.case for record in read_manifest(index.store, index.head.manifest).records if not record.fit_for(purpose)
+    ]
+    return ~_mask(pc.is_in(index.table["case"], value_set=pa.array(unfit, pa.string())))
+
+
+def _answer(index: SampleIndex, where: Callable[[SampleIndex], Mask] | None) -> Mask:
+    answers = np.asarray(where(index)) if where is not None else np.ones(len(index), np.bool_)
+    if answers.shape != (len(index),) or answers.dtype != np.bool_:
+        raise CatalogError(
+            "dataset.where",
+            where=index.entry,
+            problem="`where` does not give one truth value for each sample",
+            details={"expected": f"bool ({len(index)},)", "found": f"{answers.dtype} {answers.shape}"},
+        )
+    return answers
+
+
+def _check_real(index: SampleIndex, codes: NDArray[np.int8]) -> None:
+    made = np.flatnonzero((codes == _USED) & np.asarray(index.column("synthetic"), np.bool_))
+    if len(made):
+        cases = index.table["case"].take(pa.array(made[:CULPRITS_SHOWN])).to_pylist()
+        raise SplitError(
+            "split.synthetic",
+            where=index.entry,
+            problem="cases that a program made are held out; scores on them say nothing of patients",
+            details={"cases": _some(cases, len(made))},
+            action="Make the split again with `medshard split make`; it keeps them in train.",
+        )
+
+
+def _check_channels(indices: Sequence[SampleIndex], selection: Selection) -> None:
+    channels = selection.column("channels")
+    numbers, counts = np.unique(np.concatenate([column.astype(np.int64) for column in channels]), return_counts=True)
+    if len(numbers) <= 1:
         return
-    most_common = max(channels_of, key=lambda channels: len(channels_of[channels]))
-    culprits = {
-        f"{channels} channels": _some(names)
-        for channels, names in sorted(channels_of.items())
-        if channels != most_common
-    }
+    most_common = int(numbers[np.argmax(counts)])
+    culprits: dict[int, list[str]] = {}
+    for index, rows, column in zip(indices, selection.rows, channels, strict=True):
+        for number in np.unique(column[column != most_common]).tolist():
+            found = rows[column == number][:CULPRITS_SHOWN]
+            cases = index.table["case"].take(pa.array(found)).to_pylist()
+            culprits.setdefault(number, []).extend(f"{index.entry}/{case}" for case in cases)
+    count_of = dict(zip(numbers.tolist(), counts.tolist(), strict=True))
     raise CaseError(
         "dataset.channels",
-        where=", ".join(sorted({name.split("/", 1)[0] for names in channels_of.values() for name in names})),
+        where=", ".join(sorted({name.split("/", 1)[0] for names in culprits.values() for name in names})),
         problem="the images have different numbers of channels and cannot be in one batch",
-        details={f"{most_common} channels": f"{len(channels_of[most_common])} samples", **culprits},
+        details={
+            f"{most_common} channels": f"{count_of[most_common]} samples",
+            **{f"{number} channels": _some(names, count_of[number]) for number, names in sorted(culprits.items())},
+        },
         action="Give `cases` or `entries` without these, or a plan whose channels all entries have.",
     )
 
 
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - CULPRITS_SHOWN} more" if len(names) > CULPRITS_SHOWN else ""
-    return ", ".join(names[:CULPRITS_SHOWN]) + more
+def _some(names: Sequence[str], count: int) -> str:
+    shown = names[:CULPRITS_SHOWN]
+    return ", ".join(shown) + (f" and {count - len(shown)} more" if count > len(shown) else "")
+
+
+def _mask(answers: Any) -> Mask:
+    mask: Mask = np.asarray(
+        answers.to_numpy(zero_copy_only=False) if isinstance(answers, pa.Array) else answers.to_numpy()
+    )
+    return mask

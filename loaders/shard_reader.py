@@ -1,20 +1,16 @@
 """Windows out of shards, with numpy, numcodecs and pyarrow only: no torch, no Zarr machinery, no threads, no locks.
 
 The index says where every inner chunk lies; a shard file is mapped when it is first needed, once per process, and only
-the chunks that a window touches are decoded. A `SampleIndex` crosses `fork` and pickling: what belongs to a process
-is opened anew in each.
+the chunks that a window touches are decoded. Of a store behind a URL, ranges are read instead. A `SampleIndex` crosses
+`fork` and pickling: what belongs to a process is opened anew in each.
 """
 
 from __future__ import annotations
 
-import itertools
 import json
-import math
-import mmap
 import os
-import struct
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -22,45 +18,43 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numcodecs import blosc
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 
-from medshard.converters.plan import Plan
+from medshard.converters.plan import Plan, Shape
 from medshard.converters.volume import Array
 from medshard.errors import StoreError
-from medshard.loaders.sample_row import EMPTY_CHUNK, SampleRow, StoredArray, parse_row
+from medshard.loaders.foreground import LabelledVoxel, VoxelDraw, draw_foreground
+from medshard.loaders.index_columns import IndexColumns
+from medshard.loaders.remote_store import RemoteStore, is_remote
+from medshard.loaders.sample_row import SampleRow, StoredArray
+from medshard.loaders.shard_bytes import AnyStore
+from medshard.loaders.window_reading import Box, array_of, read_boxes, read_windows
+from medshard.loaders.windows import Scale, Window
 from medshard.registry.store.manifests import Head, require_head
 from medshard.registry.store.objects import ObjectRef, Store
 
-FORMAT_VERSION = 2
-ROWS_KEPT = 1024
-MAPS_KEPT = 256
-_BLOSC_SIZES = struct.Struct("<4xI4xI")  # of its 16-byte header: bytes when decoded, bytes as stored
-
-# A chunk is far too small to gain from Blosc's own threads, and a pool of them does not survive `fork`.
-blosc.use_threads = False
+ROWS_KEPT = 256
 
 
 @dataclass
-class _Files:
+class _Open:
     """What one process has open for one index."""
 
-    table: Any = None
+    columns: IndexColumns | None = None
     rows: OrderedDict[int, SampleRow] = field(default_factory=OrderedDict)
-    maps: OrderedDict[str, mmap.mmap] = field(default_factory=OrderedDict)
 
 
 @dataclass
 class _Opened:
-    """The open files of this process. A forked child finds another process number here and opens its own."""
+    """What is open in this process. A forked child finds another process number here and opens its own."""
 
     pid: int = -1
-    files: _Files = field(default_factory=_Files)
+    files: _Open = field(default_factory=_Open)
 
-    def here(self) -> _Files:
+    def here(self) -> _Open:
         pid = os.getpid()
         if pid != self.pid:
-            self.pid, self.files = pid, _Files()
+            self.pid, self.files = pid, _Open()
         return self.files
 
 
@@ -71,16 +65,35 @@ class SampleIndex:
     Later builds do not change what an open index reads: it keeps to its HEAD, also in other processes.
     """
 
-    store: Store
+    store: AnyStore
     entry: str
     plan: Plan
     head: Head
     _opened: _Opened = field(default_factory=_Opened, repr=False, compare=False)
 
     @classmethod
-    def open(cls, store: Store, entry: str, plan: str = "default") -> SampleIndex:
-        """Open the current shards of an entry. Raises StoreError[stage.not_built] when they were never built."""
-        head = require_head(store, entry, "shards", plan)
+    def open(
+        cls,
+        store: AnyStore | str | Path,
+        entry: str,
+        plan: str = "default",
+        *,
+        cache: str | Path | None = None,
+        cache_bytes: int | None = None,
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> SampleIndex:
+        """Open the current shards of an entry.
+
+        store: a store, its path, or a URL such as `s3://bucket/prefix` or `https://host/path`.
+        cache, cache_bytes, storage_options: of a URL; see `RemoteStore`.
+        Raises StoreError[stage.not_built] when they were never built, StoreError[store.unreachable], ...
+        """
+        if isinstance(store, str | Path):
+            store = open_store(store, cache=cache, cache_bytes=cache_bytes, storage_options=storage_options)
+        if isinstance(store, RemoteStore):
+            head = store.require_head(entry, "shards", plan)
+        else:
+            head = require_head(store, entry, "shards", plan)
         frozen_plan = Plan.from_json(json.loads(store.read_bytes(head.attachments["plan"])))
         return cls(store=store, entry=entry, plan=frozen_plan, head=head)
 
@@ -88,23 +101,36 @@ class SampleIndex:
         return _reopen, (self.store, self.entry, self.plan, self.head)
 
     def __len__(self) -> int:
-        return int(self.table.num_rows)
+        return len(self._columns)
 
     @property
     def table(self) -> pa.Table:
         """The index as it is mapped from disk, one row per sample, sorted by case."""
-        opened = self._opened.here()
-        if opened.table is None:
-            opened.table = _map_table(self.store.path(self.head.attachments["index"]))
-        return opened.table
+        return pa.Table.from_batches([self._columns.batch])
 
     @property
     def cases(self) -> list[str]:
-        return [str(case) for case in self.table["case"].to_pylist()]
+        return [str(case) for case in self._columns.column("case")]
 
     @property
     def shard_digests(self) -> tuple[str, ...]:
         return tuple(ref.digest for ref in self._shards.values())
+
+    def column(self, name: str) -> NDArray[Any] | list[Any]:
+        """One column for all samples: numbers and words as an array (n, ...), texts such as `case` as a list.
+
+        Words (`entry`, `group`, `split`, `modality`, `unit`, `shard`, `labels`, `contents`) are shared strings, None
+        without one.
+        """
+        return self._columns.column(name)
+
+    def distinct(self, name: str) -> tuple[NDArray[np.int32], list[str]]:
+        """(number of each sample's word, -1 without one; the words) of a column of words, such as `labels`."""
+        return self._columns.distinct(name)
+
+    def foreground(self, layer: str) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """(row, class value, number of listed voxels) of every class of every sample that has any of a layer."""
+        return self._columns.foreground(layer)
 
     def row(self, number: int) -> SampleRow:
         """The sample of row `number`; the last ones asked for are kept."""
@@ -114,7 +140,7 @@ class SampleIndex:
             return rows[number]
         if not 0 <= number < len(self):
             raise IndexError(number)
-        row = parse_row(self.table, number, self._shards)
+        row = self._columns.row(number, self._shards)
         rows[number] = row
         if len(rows) > ROWS_KEPT:
             rows.popitem(last=False)
@@ -122,8 +148,8 @@ class SampleIndex:
 
     def find(self, case: str) -> SampleRow:
         """The sample of a case. Raises StoreError[sample.unknown] when the plan has none."""
-        number = int(self.table["case"].index(case).as_py())
-        if number < 0:
+        number = self._columns.find(case)
+        if number is None:
             raise StoreError(
                 "sample.unknown",
                 where=f"{self.entry}/{case}",
@@ -142,43 +168,91 @@ class SampleIndex:
         *,
         pad_value: float = 0,
         dtype: DTypeLike | None = None,
+        scale: Scale | None = None,
     ) -> Array:
-        """The stored numbers of a window: (c, *size), a new array.
+        """The numbers of a window: (c, *size), a new array.
 
         name: `image` or `labels/<layer>`. start, size: (z, y, x) in voxels; what lies outside of the array gets
-        `pad_value`. dtype: of the result, by default as stored; chunks are decoded straight into it, which is cheaper
-        than a conversion afterwards. Raises StoreError[shard.missing|shard.torn|shard.corrupt] naming the file.
+        `pad_value`. dtype: of the result, by default as stored, and float32 with a scale; chunks are decoded straight
+        into it, which is cheaper than a conversion afterwards.
+        Raises StoreError[shard.missing|shard.torn|shard.corrupt] naming the file, the case and the bytes.
         """
-        array = _array_of(row, name)
-        low = [max(0, begin) for begin in start]
-        high = [min(extent, begin + length) for begin, length, extent in zip(start, size, array.shape[1:], strict=True)]
-        inside = None
-        if all(a < b for a, b in zip(low, high, strict=True)):
-            inside = self._read_box(row, array, (0, *low), (array.shape[0], *high), dtype)
-            if inside.shape[1:] == tuple(size):
-                return inside
-        window: Array = np.full((array.shape[0], *size), pad_value, array.dtype if dtype is None else dtype)
-        if inside is not None:
-            place = tuple(slice(a - begin, b - begin) for a, b, begin in zip(low, high, start, strict=True))
-            window[(slice(None), *place)] = inside
-        return window
+        window = Window(
+            row=row,
+            name=name,
+            start=_triple(start),
+            size=_triple(size),
+            pad_value=pad_value,
+            dtype=dtype,
+            scale=scale,
+        )
+        return self.read_windows([window])[0]
+
+    def read_windows(self, windows: Sequence[Window]) -> list[Array]:
+        """Several windows of this index; from behind a URL all their bytes come in one round trip.
+
+        `window_reading.read_windows` does the same for windows of several indices.
+        """
+        return read_windows([(self, window) for window in windows])
 
     def read_array(self, row: SampleRow, name: str) -> Array:
         """A whole array: `image`, `labels/<layer>`, `foreground/<layer>`, `meshes/<name>/vertices|faces|labels/<label>`
         or `signals/<name>`."""
-        array = _array_of(row, name)
-        return self._read_box(row, array, (0,) * len(array.shape), array.shape)
+        array = array_of(row, name)
+        return read_boxes([self.box(row, array, (0,) * len(array.shape), array.shape)])[0]
 
     def read_rows(self, row: SampleRow, name: str) -> pa.Table:
         """The rows of `annotations/<name>`, `tables/<name>`, `texts/<name>` or `places`."""
         with pa.ipc.open_stream(pa.py_buffer(self.read_array(row, name))) as reader:
             return reader.read_all()
 
-    def read_foreground(self, row: SampleRow, layer: str, number: int) -> tuple[int, int, int, int]:
+    def read_foreground(self, row: SampleRow, layer: str, number: int) -> LabelledVoxel:
         """(class value, z, y, x): row `number` of the layer's foreground table; one chunk is decoded."""
-        array = _array_of(row, f"foreground/{layer}")
-        value, z, y, x = self._read_box(row, array, (number, 0), (number + 1, 4))[0].tolist()
+        array = array_of(row, f"foreground/{layer}")
+        value, z, y, x = read_boxes([self.box(row, array, (number, 0), (number + 1, 4))])[0][0].tolist()
         return value, z, y, x
+
+    def draw_foreground(
+        self, row: SampleRow, layer: str, values: Collection[int], class_fraction: float, voxel_fraction: float
+    ) -> LabelledVoxel | None:
+        """(class value, z, y, x) of a voxel of one of the values; None when the sample has none of them.
+
+        Each value that the sample has, and each listed voxel of it, is equally likely for fractions in [0, 1).
+        `foreground.draw_foreground` does the same for many draws in one round trip.
+        """
+        draw = VoxelDraw(
+            row=row, layer=layer, values=values, class_fraction=class_fraction, voxel_fraction=voxel_fraction
+        )
+        return draw_foreground([(self, draw)])[0]
+
+    def box(
+        self,
+        row: SampleRow,
+        array: StoredArray,
+        start: Sequence[int],
+        stop: Sequence[int],
+        *,
+        dtype: DTypeLike | None = None,
+        scale: Scale | None = None,
+    ) -> Box:
+        """The part [start, stop) of an array, for `read_boxes`."""
+        return Box(
+            store=self.store,
+            shard=self._shards[row.shard],
+            row=row,
+            array=array,
+            start=tuple(start),
+            stop=tuple(stop),
+            dtype=array.dtype if dtype is None else np.dtype(dtype),
+            scale=scale,
+        )
+
+    @property
+    def _columns(self) -> IndexColumns:
+        opened = self._opened.here()
+        if opened.columns is None:
+            opened.columns = IndexColumns(self.store.path(self.head.attachments["index"]))
+        return opened.columns
 
     @cached_property
     def _shards(self) -> dict[str, ObjectRef]:
@@ -186,139 +260,24 @@ class SampleIndex:
         attachments = sorted(self.head.attachments.items())
         return {f"{ref.digest}{ref.suffix}": ref for name, ref in attachments if name.startswith("shard-")}
 
-    def _map(self, shard: str) -> mmap.mmap:
-        maps = self._opened.here().maps
-        if shard in maps:
-            maps.move_to_end(shard)
-            return maps[shard]
-        mapped = _map_shard(self.store.path(self._shards[shard]), self._shards[shard].size)
-        maps[shard] = mapped
-        if len(maps) > MAPS_KEPT:  # each holds a file descriptor
-            maps.popitem(last=False)
-        return mapped
 
-    def _read_box(
-        self,
-        row: SampleRow,
-        array: StoredArray,
-        start: Sequence[int],
-        stop: Sequence[int],
-        dtype: DTypeLike | None = None,
-    ) -> Array:
-        """The box [start, stop) of an array, inside of it, decoded chunk by chunk."""
-        out: Array = np.zeros(
-            [b - a for a, b in zip(start, stop, strict=True)], array.dtype if dtype is None else dtype
-        )
-        if len(array.chunk_nbytes) == 0:
-            return out
-        mapped = memoryview(self._map(row.shard))
-        decoded: Array = np.empty(array.inner_chunk, array.dtype)
-        for number, source, target in _touched_chunks(array, start, stop):
-            nbytes = int(array.chunk_nbytes[number])
-            if nbytes == EMPTY_CHUNK:
-                continue
-            begin = array.offset + int(array.chunk_offsets[number])
-            chunk = mapped[begin : begin + nbytes]
-            if _BLOSC_SIZES.unpack_from(chunk) != (decoded.nbytes, nbytes):
-                raise _corrupt(self.store.path(self._shards[row.shard]), row, array)
-            try:
-                blosc.decompress(chunk, decoded)
-            except RuntimeError as error:
-                raise _corrupt(self.store.path(self._shards[row.shard]), row, array) from error
-            out[target] = decoded[source]
-        return out
+def open_store(
+    url: str | Path,
+    *,
+    cache: str | Path | None = None,
+    cache_bytes: int | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> AnyStore:
+    """The store at a path or URL, for reading. cache, cache_bytes, storage_options: of a URL; see `RemoteStore`."""
+    if is_remote(url):
+        return RemoteStore.open(str(url), cache=cache, cache_bytes=cache_bytes, **(storage_options or {}))
+    return Store.open(url, create=False)
 
 
-def _reopen(store: Store, entry: str, plan: Plan, head: Head) -> SampleIndex:
+def _reopen(store: AnyStore, entry: str, plan: Plan, head: Head) -> SampleIndex:
     return SampleIndex(store=store, entry=entry, plan=plan, head=head)
 
 
-def _touched_chunks(
-    array: StoredArray, start: Sequence[int], stop: Sequence[int]
-) -> list[tuple[int, tuple[slice, ...], tuple[slice, ...]]]:
-    """(number in the chunk table, part of the chunk, part of the box) of every chunk that a box touches."""
-    axes = []
-    stride = 1
-    for axis in reversed(range(len(array.shape))):
-        begin, end, chunk = start[axis], stop[axis], array.inner_chunk[axis]
-        spans = []
-        for position in range(begin // chunk, (end - 1) // chunk + 1):
-            origin = position * chunk
-            low, high = max(begin, origin), min(end, origin + chunk)
-            spans.append((position * stride, slice(low - origin, high - origin), slice(low - begin, high - begin)))
-        axes.append(spans)
-        stride *= math.ceil(array.shape[axis] / chunk)
-    axes.reverse()
-    return [
-        (sum(part[0] for part in parts), tuple(part[1] for part in parts), tuple(part[2] for part in parts))
-        for parts in itertools.product(*axes)
-    ]
-
-
-def _map_table(path: Path) -> pa.Table:
-    try:
-        # Without Arrow's thread pool, which a forked child would not have.
-        reader = pa.ipc.open_file(pa.memory_map(str(path)), options=pa.ipc.IpcReadOptions(use_threads=False))
-        table = reader.read_all()
-    except (FileNotFoundError, pa.ArrowInvalid) as error:
-        raise StoreError(
-            "index.unreadable",
-            where=str(path),
-            problem="the index of the shards is missing or not whole",
-            details={"reader": error},
-            action="Build the shards stage again; it makes what is missing.",
-        ) from error
-    version = (table.schema.metadata or {}).get(b"medshard.format_version", b"none").decode()
-    if version != str(FORMAT_VERSION):
-        raise StoreError(
-            "store.format_version",
-            where=str(path),
-            problem="written by another version of the format",
-            details={"expected": FORMAT_VERSION, "found": version},
-            action="Install the medshard that wrote it, or build into a new root.",
-        )
-    return table
-
-
-def _map_shard(path: Path, size: int) -> mmap.mmap:
-    try:
-        with path.open("rb") as stream:
-            found = os.fstat(stream.fileno()).st_size
-            if found == size:
-                return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-    except FileNotFoundError as error:
-        raise StoreError(
-            "shard.missing",
-            where=str(path),
-            problem="a shard that the index names is not there",
-            action="Build the shards stage again; it makes what is missing.",
-        ) from error
-    raise StoreError(
-        "shard.torn",
-        where=str(path),
-        problem="the shard has not the size that it was published with",
-        details={"expected": f"{size} bytes", "found": f"{found} bytes"},
-        action="Remove it and build the shards stage again.",
-    )
-
-
-def _array_of(row: SampleRow, name: str) -> StoredArray:
-    array = row.arrays.get(name)
-    if array is None:
-        raise StoreError(
-            "sample.array",
-            where=row.name,
-            problem=f"the sample has no array {name!r}",
-            details={"arrays": ", ".join(row.arrays)},
-        )
-    return array
-
-
-def _corrupt(path: Path, row: SampleRow, array: StoredArray) -> StoreError:
-    return StoreError(
-        "shard.corrupt",
-        where=str(path),
-        problem="a chunk is not what the index says",
-        details={"case": row.name, "array": array.name},
-        action="Remove the shard and build the shards stage again.",
-    )
+def _triple(numbers: Sequence[int]) -> Shape:
+    z, y, x = numbers
+    return z, y, x

@@ -12,8 +12,9 @@ from medshard.pipelines.inclusion_gate import refuse_bad_input
 from medshard.pipelines.stages.cases import build_cases
 from medshard.pipelines.stages.fingerprint import build_fingerprint
 from medshard.pipelines.stages.layout_support import refuse_unread_layout
+from medshard.pipelines.stages.plan_freezing import require_plan
 from medshard.pipelines.stages.raw import build_raw
-from medshard.pipelines.stages.shards import build_shards, require_plan
+from medshard.pipelines.stages.shards import build_shards
 from medshard.pipelines.stages.stage import STAGES, Context, StageResult
 from medshard.pipelines.stages.volumes import build_volumes
 from medshard.registry.acquisition.options import AcquisitionOptions

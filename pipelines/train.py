@@ -7,8 +7,9 @@ from pathlib import Path
 from types import MappingProxyType
 
 from medshard.errors import CatalogError
+from medshard.pipelines.splitting import gather_cases
 from medshard.registry.catalog import Catalog
-from medshard.registry.splits import Split, SplitCase, check_overlaps, make_split
+from medshard.registry.splits import SUFFIX, Split, SplitRules, make_split
 from medshard.registry.store.leases import hold_lease
 from medshard.registry.store.manifests import (
     Head,
@@ -27,8 +28,7 @@ from medshard.training.pretrain import pretrain
 from medshard.training.recipe import Recipe, load_recipes
 
 SPLIT_STAGE = "split"
-SPLIT_CODE_VERSION = "1"
-SPLIT_SUFFIX = ".split.jsonl"
+SPLIT_CODE_VERSION = "2"
 
 # Stage of a recipe -> what makes it, in the order of the chain.
 TRAINING_STAGES: Mapping[str, Callable[..., Head]] = MappingProxyType(
@@ -54,21 +54,20 @@ def build_split(store: Store, recipe: Recipe, catalog: Catalog) -> Head:
     """Freeze the split of a recipe over the shards of all its entries.
 
     Components that hold a case fit for evaluation, in the entries that are scored, are dealt to val and test; the rest
-    is for training. The same shards give the same split. Returns the HEAD, with the attachment `split`.
-    Raises StoreError when the shards of an entry are not built, and SplitError.
+    is for training, or left out where it would leak. The same shards give the same split. Returns the HEAD, with the
+    attachment `split`. Raises CatalogError for an invalid entry, which declares no overlaps, StoreError when the shards
+    of an entry are not built, and SplitError.
     """
-    for entry in recipe.all_entries:
-        catalog.entry(entry)  # an invalid entry declares no overlaps: refuse it rather than split without them
     records = [
         record
         for entry in recipe.all_entries
         for record in read_manifest(store, require_head(store, entry, "shards", recipe.plan).manifest).good
     ]
-    contents = {entry: _image_digests(store, entry) for entry in recipe.all_entries}
-    cases = [_split_case(record, recipe, contents[record.entry].get(record.case, ())) for record in records]
-    entries = list(catalog)  # all of them: two data sets may share a patient through a third one
-    check_overlaps(_known_patients(store, recipe), entries)
-    split = make_split(cases, entries=entries, fractions=recipe.split.fractions.model_dump(), seed=recipe.split.seed)
+    sharded = {(record.entry, record.case) for record in records}
+    gathered = gather_cases(store, catalog, recipe.all_entries, is_labelled=lambda record: _is_scored(record, recipe))
+    cases = [case for case in gathered.cases if case.name in sharded]
+    rules = SplitRules(fractions=recipe.split.fractions.model_dump(), seed=recipe.split.seed)
+    split = make_split(cases, entries=list(catalog), rules=rules)
     return _publish_split(store, recipe, split, records)
 
 
@@ -93,34 +92,8 @@ def run_recipe(
         yield f"{recipe.id}/{stage}: {store.path(output)}"
 
 
-def _known_patients(store: Store, recipe: Recipe) -> dict[str, set[str]]:
-    """entry -> its patients, where every case could be read far enough to know whose it is."""
-    found: dict[str, set[str]] = {}
-    for entry in recipe.all_entries:
-        manifest = read_manifest(store, require_head(store, entry, "cases").manifest)
-        if not manifest.excluded:
-            found[entry] = {str(record.facts["patient"]) for record in manifest.good}
-    return found
-
-
-def _image_digests(store: Store, entry: str) -> dict[str, tuple[str, ...]]:
-    """case -> digests of the voxels of its images, as the fingerprint has them."""
-    manifest = read_manifest(store, require_head(store, entry, "fingerprint").manifest)
-    return {
-        record.case: tuple(image["voxel_digest"] for image in record.facts["fingerprint"]["images"].values())
-        for record in manifest.good
-    }
-
-
-def _split_case(record: CaseRecord, recipe: Recipe, contents: tuple[str, ...]) -> SplitCase:
-    scored = record.entry in recipe.evaluation.entries and record.fit_for(Purpose.EVALUATION.value)
-    return SplitCase(
-        entry=record.entry,
-        case=record.case,
-        patient=str(record.facts["patient"]),
-        labelled=scored,
-        contents=contents,
-    )
+def _is_scored(record: CaseRecord, recipe: Recipe) -> bool:
+    return record.entry in recipe.evaluation.entries and record.fit_for(Purpose.EVALUATION.value)
 
 
 def _publish_split(store: Store, recipe: Recipe, split: Split, records: list[CaseRecord]) -> Head:
@@ -136,7 +109,7 @@ def _publish_split(store: Store, recipe: Recipe, split: Split, records: list[Cas
         inputs=inputs,
     )
     with hold_lease(store, f"{recipe.id}/{SPLIT_STAGE}"):
-        table = store.publish_bytes(split.to_bytes(), SPLIT_SUFFIX)
+        table = store.publish_bytes(split.to_bytes(), SUFFIX)
         record = CaseRecord(
             stage=SPLIT_STAGE,
             entry=recipe.id,

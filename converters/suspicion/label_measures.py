@@ -11,6 +11,7 @@ from scipy import ndimage
 from medshard.converters.fingerprint import concept_values
 from medshard.converters.label_resampling import Box, class_boxes, resample_labels, voxel_counts
 from medshard.converters.suspicion.views import View
+from medshard.converters.suspicion.windows import highest_in_window
 from medshard.converters.volume import LabelLayer
 
 Values = NDArray[np.float32]
@@ -131,10 +132,8 @@ def _turned_contrast(mask: Mask, part: tuple[slice, ...], view: View, axis: int)
 
 def _ring(mask: Mask) -> Mask:
     """What lies within three voxels of the mask in its plane, the nearest left out: rims are blurred."""
-    near = np.zeros((3, 3, 3), bool)
-    near[1] = True
-    grown = ndimage.binary_dilation(mask, near, iterations=1)
-    return np.asarray(ndimage.binary_dilation(grown, near, iterations=2) & ~grown)
+    near, wide = (highest_in_window(highest_in_window(mask, 2 * reach + 1, 1), 2 * reach + 1, 2) for reach in (1, 3))
+    return np.asarray(wide & ~near)
 
 
 def _common_box(boxes: list[Box]) -> Box:

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from medshard.converters.suspicion.windows import highest_in_window, lowest_in_window
+
 Values = NDArray[np.float32]
 Reader = Callable[[slice, slice, slice], Values]
 
@@ -85,7 +87,8 @@ def _strokes(plane: Values, spread: float) -> NDArray[np.bool_]:
     """Thin bright parts: what a grey opening takes away (white top-hat), by steps rather than slopes."""
     if float(plane.max() - np.median(plane)) <= STANDS_OUT * spread:
         return np.zeros(plane.shape, bool)
-    opened = ndimage.maximum_filter(ndimage.minimum_filter(plane, STROKE), STROKE)
+    eroded = lowest_in_window(lowest_in_window(plane, STROKE, 0), STROKE, 1)
+    opened = highest_in_window(highest_in_window(eroded, STROKE, 0), STROKE, 1)
     return np.asarray(plane - opened > STANDS_OUT * spread)
 
 

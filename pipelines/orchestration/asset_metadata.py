@@ -10,6 +10,7 @@ import base64
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal
@@ -195,7 +196,7 @@ def _fingerprint_facts(context: Context, result: StageResult) -> Metadata:
     return {
         "spacing_mm": dg.MetadataValue.md(_axis_table(spacings)),
         **({"classes": dg.MetadataValue.md(markdown_table(header, classes))} if classes else {}),
-        **_histograms(context, result),
+        **_figures(context, result),
         "plans": dg.MetadataValue.json(documents),
         "summary": dg.MetadataValue.path(context.store.path(result.head.attachments["summary"])),
     }
@@ -246,13 +247,17 @@ def _contact_sheet(context: Context, result: StageResult) -> Metadata:
     )
 
 
-def _histograms(context: Context, result: StageResult) -> Metadata:
-    from medshard.pipelines.reporting.montage import histogram_png  # noqa: PLC0415 - brings Pillow and matplotlib
+def _figures(context: Context, result: StageResult) -> Metadata:
+    from medshard.pipelines.reporting.fingerprints import (  # noqa: PLC0415 - brings matplotlib
+        fingerprint_figures,
+        sketch_of_entry,
+    )
 
-    facts = {record.case: record.facts["fingerprint"] for record in result.manifest.good}
-    if not result.details["summary"]["modalities"]:
-        return {}
-    return _drawn(context, result, "histograms", lambda: histogram_png(result.details["summary"], facts))
+    figures = {figure.name: figure.png for figure in fingerprint_figures(sketch_of_entry(context.store, result.entry))}
+    drawn: Metadata = {}
+    for name, png in figures.items():
+        drawn |= _drawn(context, result, name, partial(bytes, png))
+    return drawn
 
 
 def _drawn(context: Context, result: StageResult, name: str, draw: Callable[[], bytes]) -> Metadata:

@@ -14,6 +14,7 @@ from medshard.converters.plan import declaration_digest, read_plan
 from medshard.errors import StoreError
 from medshard.pipelines.inclusion_gate import refuse_bad_input
 from medshard.pipelines.stages.stage import STAGES, Context, StageResult
+from medshard.pipelines.user_plans import plans_of
 from medshard.registry.store.manifests import Head, read_manifest, require_head
 
 # The parts of an entry that decide what files and cases there are.
@@ -71,7 +72,7 @@ def _refuse_edited_entry(context: Context) -> None:
 
 def _refuse_outdated_plan(context: Context, fingerprint: Head, plan: str) -> None:
     frozen = fingerprint.attachments.get(f"plan-{plan}")
-    declared = declaration_digest(context.entry.plans[plan].stated())
+    declared = declaration_digest(plans_of(context.entry)[plan].stated())
     if frozen is None or read_plan(context.store, frozen).recipe_digest != declared:
         raise _outdated(context, f"`fingerprint` was built before plan {plan} was declared as it now is")
 

@@ -14,7 +14,8 @@ from typing import Any
 from medshard.converters.volume import spacing_of
 from medshard.loaders.sample_row import SampleRow
 from medshard.loaders.shard_reader import SampleIndex
-from medshard.pipelines.reporting.montage import contact_sheet, histogram_png
+from medshard.pipelines.reporting.fingerprints import fingerprint_section, sketch_of_entry
+from medshard.pipelines.reporting.montage import contact_sheet
 from medshard.pipelines.reporting.report_html import (
     Html,
     details,
@@ -293,13 +294,8 @@ def _pictures(store: Store, found: BuiltEntry) -> Iterator[Html]:
     if shards is not None and shards.manifest.good:
         sheet = contact_sheet(store, found.entry.id, stage="shards", plan=shards.plan)
         yield details("The same cases as read back from the shards", figure(sheet, f"Plan {shards.plan}."))
-    if fingerprint is not None and fingerprint.manifest.good:
-        summary = json.loads(store.read_bytes(fingerprint.head.attachments["summary"]))
-        facts = {record.case: record.facts["fingerprint"] for record in fingerprint.manifest.good}
-        if summary["modalities"]:
-            yield figure(
-                histogram_png(summary, facts), "Intensities of the images, and voxel spacings before resampling."
-            )
+    if fingerprint is not None and "sketch" in fingerprint.head.attachments:
+        yield from fingerprint_section(sketch_of_entry(store, found.entry.id))
 
 
 def _data_docs(store: Store, found: BuiltEntry, output: Path) -> Iterator[Html]:

@@ -13,6 +13,7 @@ from medshard.converters.formats.format import Header
 from medshard.converters.subject import SubjectFacts
 from medshard.errors import CaseError, CatalogError
 from medshard.pipelines.labels.case_labels import label_sources
+from medshard.pipelines.stages.carried_facts import stated_facts
 from medshard.pipelines.stages.case_annotations import Places
 from medshard.pipelines.stages.case_contents import read_contents, source_files, with_slides
 from medshard.pipelines.stages.case_images import present_images, read_case_header
@@ -181,6 +182,7 @@ def validate_case(job: CaseJob[ValidatePayload]) -> CaseRecord:
         "person": _person(payload.entry.id, headers.values()),
         "modality": payload.group.modality.value,
         "group": (payload.group.group or payload.entry.groups[0]).value,
+        **stated_facts(payload.group, payload.case),
         "images": images,
         "labels": labels,
         "meshes": meshes,
@@ -228,6 +230,7 @@ def _job(
     parameters = {
         "patient": case.patient,
         **({"page": case.page} if case.page is not None else {}),
+        **({"stated": stated} if (stated := stated_facts(group, case)) else {}),
         "group": group.model_dump(mode="json", exclude_defaults=True),
         "entry_group": entry.groups[0].value,
         "inclusion": entry.inclusion.model_dump(mode="json", include={"smallest_shape", "label_values_must_be_known"}),

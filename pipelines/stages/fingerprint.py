@@ -6,25 +6,30 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from medshard.converters.fingerprint import QUANTILES, fingerprint_volume, merge_fingerprints
-from medshard.converters.plan import read_plan
-from medshard.converters.plan_resolution import resolve_plan
+from medshard.converters.fingerprint import (
+    QUANTILES,
+    duplicates_in,
+    fingerprint_volume,
+    sketch_of_cases,
+    sketch_to_json,
+    summary_of,
+)
+from medshard.converters.suspicion import suspicion_facts
 from medshard.converters.volume import Volume
 from medshard.pipelines.execution.case_tasks import CaseOutcome, CaseTask, run_case
 from medshard.pipelines.stages.case_job import CaseJob
 from medshard.pipelines.stages.converted_volumes import VolumePlace, place_of, read_all_converted, read_converted
+from medshard.pipelines.stages.plan_freezing import freeze_plans
 from medshard.pipelines.stages.stage import (
     CODE_VERSIONS,
     Context,
     StageResult,
-    current_head,
     publish_stage,
     run_jobs,
 )
 from medshard.pipelines.stages.volumes import build_volumes
-from medshard.registry.schema import PlanDeclaration
 from medshard.registry.store.digests import canonical_json
-from medshard.registry.store.objects import ObjectRef, Store
+from medshard.registry.store.objects import Store
 from medshard.registry.store.records import CaseRecord, record_key
 
 STAGE = "fingerprint"
@@ -43,6 +48,7 @@ class FingerprintPayload:
 def build_fingerprint(context: Context, volumes: StageResult | None = None) -> StageResult:
     """Fingerprint every volume, merge, and freeze the entry's plans.
 
+    Attached are the `summary` for people and the `sketch`, which merges with those of other entries.
     A plan that was frozen before stays while its declaration in the catalog does, also when cases are added.
     """
     volumes = volumes or build_volumes(context)
@@ -50,13 +56,23 @@ def build_fingerprint(context: Context, volumes: StageResult | None = None) -> S
     jobs = [_job(context, volume) for volume in volumes.manifest.good]
     records, done = run_jobs(context, STAGE, jobs, fingerprint_case, together=fingerprint_batch)
     facts = {record.case: dict(record.facts["fingerprint"]) for record in records if record.error is None}
-    summary = merge_fingerprints(facts)
-    attachments = {"summary": context.store.publish_bytes(canonical_json(summary), ".json")}
-    for name, declaration in context.entry.plans.items():
-        if facts:
-            attachments[f"plan-{name}"] = _freeze_plan(context, name, declaration, facts)
+    sketch = sketch_of_cases(facts, context.entry.id)
+    summary = {**summary_of(sketch), "duplicates": duplicates_in(facts)}
+    attachments = {
+        "summary": context.store.publish_bytes(canonical_json(summary), ".json"),
+        "sketch": context.store.publish_bytes(canonical_json(sketch_to_json(sketch)), ".sketch.json"),
+    }
+    plans = freeze_plans(context, facts)
+    attachments |= plans.attachments
+    left_out = {"plans_left_out": dict(plans.left_out)} if plans.left_out else {}
     return publish_stage(
-        context, STAGE, records, started=started, done=done, attachments=attachments, details={"summary": summary}
+        context,
+        STAGE,
+        records,
+        started=started,
+        done=done,
+        attachments=attachments,
+        details={"summary": summary, **left_out},
     )
 
 
@@ -77,20 +93,8 @@ def fingerprint_batch(jobs: Sequence[CaseJob[FingerprintPayload]]) -> list[CaseO
 def _measured(work: tuple[CaseJob[FingerprintPayload], Volume]) -> CaseRecord:
     job, volume = work
     quantiles = QUANTILES if job.payload.volume.row is None else SMALL_QUANTILES
-    return replace(
-        job.record, facts={**job.record.facts, "fingerprint": fingerprint_volume(volume, quantiles=quantiles)}
-    )
-
-
-def _freeze_plan(
-    context: Context, name: str, declaration: PlanDeclaration, facts: dict[str, dict[str, object]]
-) -> ObjectRef:
-    plan = resolve_plan(name, context.entry.id, declaration.stated(), facts)
-    head = current_head(context, STAGE)
-    frozen = head.attachments.get(f"plan-{name}") if head else None
-    if frozen and context.store.has(frozen) and read_plan(context.store, frozen).recipe_digest == plan.recipe_digest:
-        return frozen
-    return context.store.publish_bytes(canonical_json(plan.to_json()), ".plan.json")
+    measured = {**fingerprint_volume(volume, quantiles=quantiles), "suspicion": suspicion_facts(volume)}
+    return replace(job.record, facts={**job.record.facts, "fingerprint": measured})
 
 
 def _job(context: Context, volume: CaseRecord) -> CaseJob[FingerprintPayload]:

@@ -80,8 +80,13 @@ class _Encoder:
 
 def _encoded(job: CaseJob[SamplePayload], volume: Volume, folder: Path, spool: Spool) -> CaseRecord:
     """The record of a sample that lies encoded in a folder, all but where its piece waits."""
-    payload = job.payload
-    sample = make_sample(volume, payload.plan, files=payload.files, spool=spool)
+    payload, facts = job.payload, job.record.facts
+    sample = replace(
+        make_sample(volume, payload.plan, files=payload.files, spool=spool),
+        group=facts.get("group", ""),
+        split=facts.get("split"),
+        synthetic=bool(facts.get("synthetic")),
+    )
     encode_sample(sample, payload.plan, folder)
     return replace(job.record, facts={**job.record.facts, **_sample_facts(sample)}, warnings=sample.warnings)
 
@@ -91,10 +96,21 @@ def _sample_facts(sample: Sample) -> dict[str, Any]:
         "shape": list(sample.image.shape) if sample.image is not None else None,
         "dtype": str(sample.image.dtype) if sample.image is not None else None,
         "spacing_before_mm": list(sample.spacing_before_mm) if sample.spacing_before_mm else None,
+        "unit": sample.unit,
         "quantisation_error": sample.quantisation_error,
         "volume_ratio": {
             f"{layer}/{concept}": ratio
             for layer, label in sample.labels.items()
             for concept, ratio in label.volume_ratio.items()
         },
+        **({"component_ratio": components} if (components := _component_ratios(sample)) else {}),
+        **({"views": {name: list(view.image.shape) for name, view in sample.views.items()}} if sample.views else {}),
+    }
+
+
+def _component_ratios(sample: Sample) -> dict[str, float]:
+    return {
+        f"{layer}/{concept}": ratio
+        for layer, label in sample.labels.items()
+        for concept, ratio in label.component_ratio.items()
     }

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medshard.converters.plan import Plan, read_plan
+import numpy as np
+
+from medshard.converters.plan import Plan
 from medshard.converters.shard_index import index_rows, write_index
 from medshard.converters.shard_zip import pack_shard, plan_packing
-from medshard.errors import CatalogError, MedshardError
+from medshard.converters.spooling import Spool
+from medshard.errors import MedshardError
+from medshard.pipelines.stages.carried_facts import carried_facts
 from medshard.pipelines.stages.case_job import CaseJob
 from medshard.pipelines.stages.converted_volumes import place_of
 from medshard.pipelines.stages.fingerprint import build_fingerprint
+from medshard.pipelines.stages.plan_freezing import frozen_plan, require_plan
 from medshard.pipelines.stages.raw import raw_files
 from medshard.pipelines.stages.sampling import SamplePayload, resample_batch, resample_case
 from medshard.pipelines.stages.stage import (
@@ -34,6 +40,10 @@ from medshard.registry.store.records import CaseRecord, record_key
 
 STAGE = "shards"
 
+BASE_BYTES = 64 << 20
+# A layer before and after resampling; and, once, what its classes vote with: two float32 and the winner.
+BYTES_PER_LABEL = 4
+BYTES_OF_VOTE = 16
 # Of the memory that making one sample takes; a plan may make large samples of small pictures.
 LARGEST_SMALL_SAMPLE = 256 << 20
 FORMAT_VERSION = 1
@@ -51,15 +61,15 @@ def build_shards(context: Context, plan_name: str = "default", fingerprint: Stag
     """Resample and pack every volume under one plan.
 
     Shards are written once. Samples that a current shard holds already stay where they are; new ones go to new shards.
-    Raises CatalogError[plan.unknown].
+    Raises CatalogError[plan.unknown], and [plan.kind] for a plan that does not fit the entry.
     """
     require_plan(context.entry, plan_name)
     fingerprint = fingerprint or build_fingerprint(context)
     started = time.monotonic()
     if not fingerprint.manifest.good:
         raise _nothing_left(context, fingerprint.manifest.records)
-    plan_ref = fingerprint.head.attachments[f"plan-{plan_name}"]
-    plan = read_plan(context.store, plan_ref)
+    measured = {record.case: record.facts["fingerprint"] for record in fingerprint.manifest.good}
+    plan_ref, plan = frozen_plan(context, plan_name, fingerprint.head.attachments, measured)
     volumes = read_manifest(context.store, require_head(context.store, context.entry.id, "volumes").manifest)
     sources = _kept_sources(context, volumes)
     fingerprinted = {record.case for record in fingerprint.manifest.good}
@@ -94,18 +104,6 @@ def build_shards(context: Context, plan_name: str = "default", fingerprint: Stag
     )
     _drop_pieces(context.store, good)
     return result
-
-
-def require_plan(entry: Entry, name: str) -> None:
-    """Raise CatalogError[plan.unknown] for a plan that the entry does not declare."""
-    if name not in entry.plans:
-        raise CatalogError(
-            "plan.unknown",
-            where=f"{entry.id}@{name}",
-            problem="the entry has no plan of this name",
-            details={"it has": ", ".join(entry.plans)},
-            action="Declare it under `plans`.",
-        )
 
 
 def _nothing_left(context: Context, records: Sequence[CaseRecord]) -> MedshardError:
@@ -146,10 +144,10 @@ def _job(context: Context, volume: CaseRecord, plan: Plan, kept: Mapping[str, Pa
         inputs=(volume.ref,),
         sources=volume.sources,
         verdicts=volume.verdicts,
-        facts={name: volume.facts[name] for name in ("patient", "subject", "modality", "group")},
+        facts=carried_facts(volume.facts),
     )
     place = place_of(volume)
-    needed = _bytes_needed(volume, plan)
+    needed = bytes_needed(volume, plan)
     is_small = place.row is not None and needed <= LARGEST_SMALL_SAMPLE
     return CaseJob(
         record=record,
@@ -164,19 +162,53 @@ def _job(context: Context, volume: CaseRecord, plan: Plan, kept: Mapping[str, Pa
     )
 
 
-def _bytes_needed(volume: CaseRecord, plan: Plan) -> int:
-    """float32 copies of input and output, and as much again for labels and encoding."""
-    voxels_in = voxels_out = 0.0
-    for image in volume.facts["images"].values():
-        count = 1.0
-        for size in image["shape"]:
-            count *= size
-        growth = 1.0
-        for before, after in zip(image["spacing_mm"], plan.spacing_mm or image["spacing_mm"], strict=True):
-            growth *= before / after
-        voxels_in += count
-        voxels_out += count * growth
-    return (64 << 20) + int(16 * (voxels_in + voxels_out))
+def bytes_needed(volume: CaseRecord, plan: Plan) -> int:
+    """An upper bound of what making the sample holds in memory: `docs/plans.md` says what is held when."""
+    images: Mapping[str, Mapping[str, Any]] = volume.facts["images"]
+    channels = [images[name] for name in plan.channels if name in images]
+    others = [images[name] for name in (plan.pairs.others if plan.pairs is not None else ()) if name in images]
+    if not channels:
+        # Tiles and frames are spooled; what decodes them is not.
+        stacked = any(volume.facts.get(kind) for kind in ("slides", "videos"))
+        return BASE_BYTES + (2 * Spool().limit_bytes if stacked else 0)
+    needed = sum(_image_bytes(image, channels[0], plan) for image in channels)
+    needed += sum(_image_bytes(image, image, plan) for image in others)
+    grid = max(math.prod(channels[0]["shape"][-3:]), _voxels_out(channels[0], plan))
+    layers = len(volume.facts["labels"])
+    return BASE_BYTES + needed + (BYTES_PER_LABEL * layers + BYTES_OF_VOTE * bool(layers)) * math.ceil(grid)
+
+
+def _image_bytes(image: Mapping[str, Any], reference: Mapping[str, Any], plan: Plan) -> int:
+    """Of one image: its array as stored, as float32 before and after resampling, and as stored again.
+
+    Of an image with a time axis one frame at a time is float32 before; all of them after, up to the limit of the spool.
+    """
+    *leading, channels = image["shape"][:-3]
+    frames = math.prod(leading)
+    stored = np.dtype(image["dtype"]).itemsize
+    voxels_in = channels * math.prod(image["shape"][-3:])
+    voxels_out = math.ceil(channels * _voxels_out(reference, plan))
+    if leading:
+        after = min(4 * frames * voxels_out, Spool().limit_bytes) + 2 * frames * voxels_out
+        return int(stored * frames * voxels_in + 8 * voxels_in + 4 * voxels_out + after)
+    if plan.stored == "physical" and len(plan.channels) == 1 and np.dtype(image["dtype"]).kind in "iu":
+        return int(stored * voxels_in + 4 * voxels_out)  # in slabs: never whole as floats
+    return int((stored + 8) * voxels_in + 10 * voxels_out)
+
+
+def _voxels_out(image: Mapping[str, Any], plan: Plan) -> float:
+    """Voxels of one channel on the plan's grid, or on its own where it has more: the record does not say whether its
+    voxel size is trusted, nor what a crop will leave."""
+    own = [float(size) for size in image["shape"][-3:]]
+    if plan.spacing_mm is None:
+        return math.prod(own)
+    steps = zip(own, image["spacing_mm"], plan.spacing_mm, strict=True)
+    # An axis of one voxel is never resampled, and neither is that of slices.
+    resampled = [
+        size if size == 1 or axis == plan.slice_axis else math.ceil(size * before / after)
+        for axis, (size, before, after) in enumerate(steps)
+    ]
+    return max(math.prod(own), math.prod(resampled))
 
 
 def _piece(record: CaseRecord) -> ObjectRef:

@@ -11,6 +11,7 @@ import numpy as np
 
 from medshard.converters.spooling import Spool
 from medshard.errors import StoreError
+from medshard.pipelines.stages.carried_facts import carried_facts
 from medshard.pipelines.stages.case_contents import source_files
 from medshard.pipelines.stages.case_job import CaseJob
 from medshard.pipelines.stages.case_payload import CasePayload, CaseRows
@@ -111,7 +112,7 @@ def _job(
         inputs=(case.ref,),
         sources=case.sources,
         verdicts=case.verdicts,
-        facts={name: case.facts[name] for name in ("patient", "subject", "modality", "group")},
+        facts=carried_facts(case.facts),
     )
     payload = ConvertPayload(
         store=context.store,

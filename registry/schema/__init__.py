@@ -11,7 +11,7 @@ from medshard.registry.schema.cases import (
     SplitField,
     SplitLists,
 )
-from medshard.registry.schema.entry import Adapter, Entry, Inclusion, PlanDeclaration
+from medshard.registry.schema.entry import Adapter, Entry, Inclusion
 from medshard.registry.schema.facts import (
     Defect,
     Difference,
@@ -21,6 +21,7 @@ from medshard.registry.schema.facts import (
     ShippedSplit,
     SourceFacts,
 )
+from medshard.registry.schema.plans import PlanDeclaration
 from medshard.registry.schema.sources import (
     FolderSource,
     PackageSource,

@@ -191,6 +191,7 @@ class CaseGroup(Model):
 
     case, patient: templates over the fields, such as `{case}`. No patient: one patient per case, which is assumed
     unless `patient_basis` says what it rests on. where: field -> regular expression that the whole field must match.
+    synthetic: made by a program (a simulator, a generative model), not by a scanner; such cases are never held out.
     """
 
     case: str = "{case}"
@@ -200,6 +201,7 @@ class CaseGroup(Model):
     modality: Modality
     group: Group | None = None
     subject: Literal["patient", "template", "phantom", "animal", "cadaver"] = "patient"
+    synthetic: bool = False
     split: SplitName | SplitField | SplitLists | SplitColumn | None = None
     images: dict[Name, ImageSpec] = {}
     meshes: dict[Name, ImageSpec] = {}

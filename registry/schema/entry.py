@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from medshard.registry.schema.cases import CaseGroup
 from medshard.registry.schema.facts import (
@@ -18,6 +18,7 @@ from medshard.registry.schema.facts import (
     SourceFacts,
 )
 from medshard.registry.schema.model import EntryId, Model, Name, Text, WebAddress
+from medshard.registry.schema.plans import PlanDeclaration
 from medshard.registry.schema.sources import Reencode, Source
 from medshard.registry.schema.terms import AccessTerms, Citation, Licence
 from medshard.registry.store.digests import sha256_json
@@ -47,31 +48,6 @@ class Inclusion(Model):
     least_cases: PositiveInt = 10
     smallest_shape: tuple[int, int, int] = (1, 1, 1)
     label_values_must_be_known: bool = True
-
-
-class PlanDeclaration(Model):
-    """What an entry says about a plan; the rest follows from the fingerprint. Axis order is (z, y, x).
-
-    tile_size, microns_per_pixel, least_tissue: of the tiles of slides. frames_hz: frames of a video to take from each
-    second, or `all` of them; most_frames: of one video.
-    """
-
-    channels: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None
-    spacing_mm: Literal["median", "native"] | tuple[PositiveFloat, PositiveFloat, PositiveFloat] = "median"
-    kernel: Literal["cubic", "linear", "nearest"] = "cubic"
-    antialias: bool = True
-    patch_size: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
-    inner_chunk: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
-    shard_mib: Annotated[int, Field(ge=1)] = 512
-    tile_size: PositiveInt | None = None
-    microns_per_pixel: PositiveFloat | None = None
-    least_tissue: Fraction | None = None
-    frames_hz: PositiveFloat | Literal["all"] | None = None
-    most_frames: PositiveInt | None = None
-
-    def stated(self) -> dict[str, Any]:
-        """Only what the entry says; what it leaves out follows from the fingerprint."""
-        return self.model_dump(mode="json", exclude_unset=True)
 
 
 class Adapter(Model):

@@ -8,8 +8,15 @@ import pydicom.data
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 
-from medshard.converters.fingerprint import fingerprint_volume, merge_fingerprints, merge_foregrounds, voxel_digest
+from medshard.converters.fingerprint import (
+    fingerprint_volume,
+    merge_fingerprints,
+    merge_foregrounds,
+    nonzero_box,
+    voxel_digest,
+)
 from medshard.converters.volume import Image, LabelLayer, Rescale, Volume
 from medshard.errors import CaseError
 from medshard.registry.store.digests import canonical_json
@@ -125,7 +132,8 @@ def test_labelled_voxels_on_the_grid_of_an_image_are_its_foreground():
     assert (foreground["source"], foreground["n"]) == ("labels", marked.size)
     assert foreground["mean"] == pytest.approx(marked.mean(), rel=1e-5)
     assert foreground["std"] == pytest.approx(marked.std(), rel=1e-5)
-    assert foreground["quantiles"] == sorted(marked.tolist())
+    values, counts = np.unique(marked, return_counts=True)
+    assert (foreground["quantiles"], foreground["counts"]) == (values.tolist(), counts.tolist())
     assert facts["images"]["adc"]["foreground"]["source"] == "nonzero"
 
 
@@ -143,6 +151,64 @@ def test_voxels_without_a_number_are_counted_and_left_out():
     assert facts["images"]["pet"]["intensity"]["not_finite"] == 2
     assert facts["images"]["pet"]["intensity"]["mean"] == 2.0
     canonical_json(facts)
+
+
+BOXES = arrays.arrays(
+    np.int16, arrays.array_shapes(min_dims=4, max_dims=5, min_side=1, max_side=5), elements=st.integers(0, 1)
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(BOXES, st.sampled_from([0.0, -1024.0]), st.booleans())
+def test_the_box_of_what_is_not_zero_holds_all_of_it_and_no_empty_plane_at_its_ends(array, intercept, per_slice):
+    slices = array.shape[-3] if per_slice else 1
+    rescale = Rescale(slope=(2.0,) * slices, intercept=(intercept,) * slices)
+    stored = (array * 3 - intercept / 2).astype(np.int16)  # physical values 0 and 6
+    box = nonzero_box(image_of(stored, rescale=rescale))
+    there = np.argwhere(array.reshape(-1, *array.shape[-3:]).any(axis=0))
+    assert box == ([[int(axis.min()), int(axis.max()) + 1] for axis in there.T] if len(there) else None)
+
+
+def test_what_is_no_number_is_not_zero():
+    array = np.zeros((1, 3, 3, 3), np.float32)
+    array[0, 1, 2, 0] = np.nan
+    assert nonzero_box(image_of(array)) == [[1, 2], [2, 3], [0, 1]]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int32, np.float32])
+@pytest.mark.parametrize("layers", [1, 2])
+def test_values_inside_and_outside_of_classes_are_those_of_numpy_whatever_the_type(dtype, layers):
+    rng = np.random.default_rng(3)
+    array = rng.integers(0, 200, (2, 4, 9, 11)).astype(dtype)
+    maps = {f"layer {n}": rng.integers(0, 4, (1, 4, 9, 11)).astype(np.uint8) for n in range(layers)}
+    volume = volume_of(
+        {"t1": image_of(array, rescale=Rescale(slope=(-0.5,), intercept=(3.0,)))},
+        {name: layer_of(labels, {1: "core", 2: "oedema"}) for name, labels in maps.items()},
+    )
+    image = fingerprint_volume(volume)["images"]["t1"]
+    physical = array * -0.5 + 3.0
+    for name, labels in maps.items():
+        for value, concept in ((1, "core"), (2, "oedema")):
+            chosen = physical[:, labels[0] == value]
+            expected = [chosen.mean(), chosen.std(), *np.percentile(chosen, (0.5, 50, 99.5))]
+            assert image["classes"][name][concept] == pytest.approx(expected, rel=1e-5)
+    marked = np.any([labels[0] > 0 for labels in maps.values()], axis=0)
+    histogram = image["intensity"]["histogram"]
+    edges = np.linspace(physical.min(), physical.max(), 65)
+    assert histogram["counts"] == np.histogram(physical, edges)[0].tolist()
+    assert histogram["inside"] == np.histogram(physical[:, marked], edges)[0].tolist()
+    assert image["foreground"]["n"] == 2 * marked.sum()
+
+
+def test_sizes_in_millimetres_and_the_share_that_is_marked():
+    labels = np.zeros((1, 6, 20, 24), np.uint8)
+    labels[0, :3, :10] = 1
+    layer = layer_of(labels, {1: "liver"})
+    facts = fingerprint_volume(volume_of({"t1": image_of(scan())}, {"organs": layer}))
+    assert facts["images"]["t1"]["size_mm"] == [18.0, 10.0, 12.0]
+    assert facts["labels"]["organs"]["marked"] == 0.25
+    photo = image_of(scan(), affine=np.eye(4), trusted_geometry=False)
+    assert fingerprint_volume(volume_of({"photo": photo}))["images"]["photo"]["size_mm"] is None
 
 
 def test_a_time_series_is_measured_over_all_frames():
@@ -211,8 +277,15 @@ def test_merged_foregrounds_equal_the_statistics_of_all_voxels_together(cases):
 
 
 def test_labelled_foreground_is_not_mixed_with_unlabelled():
-    labelled = {"source": "labels", "n": 10, "mean": 50.0, "std": 5.0, "quantiles": [45.0, 55.0]}
-    body = {"source": "body", "n": 10_000, "mean": -100.0, "std": 90.0, "quantiles": [-300.0, 40.0]}
+    labelled = {"source": "labels", "n": 10, "mean": 50.0, "std": 5.0, "quantiles": [45.0, 55.0], "counts": [5, 5]}
+    body = {
+        "source": "body",
+        "n": 10_000,
+        "mean": -100.0,
+        "std": 90.0,
+        "quantiles": [-300.0, 40.0],
+        "counts": [5000, 5000],
+    }
     assert merge_foregrounds([body, labelled, None])["mean"] == 50.0
     assert merge_foregrounds([body, None])["source"] == "body"
     assert merge_foregrounds([None]) is None
@@ -234,9 +307,10 @@ def test_a_merge_sums_up_grids_modalities_and_classes():
     assert merged["images"]["t1"]["spacing_mm"]["median"] == [6, 0.5, 0.5]
     assert merged["images"]["photo"]["spacing_mm"] is None
     assert merged["labels"]["lesion"]["cases"] == 3
-    assert merged["labels"]["lesion"]["classes"]["lesion"] == {
-        "cases": 2, "voxels": 7, "volume_ml": pytest.approx((2 * 4 + 5 * 11) * 0.25 / 1000), "components": 2
-    }  # fmt: skip
+    lesion = merged["labels"]["lesion"]["classes"]["lesion"]
+    assert (lesion["examined"], lesion["cases"], lesion["voxels"], lesion["components"]) == (3, 2, 7, 2)
+    assert lesion["volume_ml"] == pytest.approx((2 * 4 + 5 * 11) * 0.25 / 1000)
+    assert lesion["share_of_cases"] == pytest.approx(2 / 3, abs=1e-5)
     canonical_json(merged)
 
 

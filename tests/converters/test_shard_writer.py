@@ -155,7 +155,7 @@ def test_the_attributes_say_what_the_numbers_mean(shard: Path) -> None:
     root = open_with_zarr(shard)
     facts = root[node_name("brain/1")].attrs["medshard"]
     root.store.close()
-    assert facts["format_version"] == 2
+    assert facts["format_version"] == 3
     assert (facts["entry"], facts["case"], facts["patient"]) == ("mixed", "brain/1", "template")
     assert (facts["slope"], facts["intercept"], facts["unit"]) == (0.5, 0.0, "arbitrary")
     np.testing.assert_array_equal(facts["affine"], brain().affine)

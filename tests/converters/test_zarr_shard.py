@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import tempfile
 import threading
 from pathlib import Path
@@ -17,7 +18,7 @@ from zarr.codecs import BloscCodec
 
 from medshard.converters import zarr_shard
 from medshard.converters.spooling import Spool
-from medshard.converters.zarr_shard import shard_shape, write_zarr_shard
+from medshard.converters.zarr_shard import chunk_grid, shard_shape, window_order, write_zarr_shard
 
 DTYPES = ["uint8", "int16", "uint32", "float32", "float64", "int64"]
 
@@ -146,3 +147,52 @@ def test_few_chunks_are_in_memory_at_a_time(tmp_path: Path) -> None:
     write_zarr_shard(np.arange(1, 201), (1,), SlowAtFirst(), tmp_path / "c" / "0", threads=2)
     assert sorted(begun) == list(range(1, 201))
     assert begun_meanwhile[0] <= 6
+
+
+def table_of(path: Path, chunks: int) -> np.ndarray:
+    """(offset, bytes) of each inner chunk, in C order of the grid."""
+    return np.frombuffer(path.read_bytes()[-16 * chunks - 4 : -4], "<u8").reshape(-1, 2)
+
+
+@pytest.mark.parametrize("spooled", [False, True])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_chunks_lie_in_the_order_that_is_asked_for_and_read_back(spooled: bool, threads: int, tmp_path: Path) -> None:
+    array = np.random.default_rng(0).integers(0, 99, (2, 9, 20, 30)).astype(np.int16)
+    inner = (1, 4, 8, 8)
+    # A spooled array is read in the order of its file, which is neither C order nor that of the curve.
+    spool = Spool(folder=tmp_path, limit_bytes=1 if spooled else 1 << 30)
+    kept = spool.empty((30, 2, 20, 9), array.dtype).transpose(1, 3, 2, 0)
+    kept[...] = array
+    order = window_order(array.shape, inner)
+    opened = write_both(array, inner, tmp_path / "zarr")
+    path = tmp_path / "zarr" / "c" / "0" / "0" / "0" / "0"
+    bytes_in_c_order = path.stat().st_size
+    shutil.rmtree(tmp_path / "zarr" / "c")
+    write_zarr_shard(kept, inner, Blosc("lz4hc", 5, Blosc.BITSHUFFLE), path, order=order, threads=threads)
+    np.testing.assert_array_equal(opened[...], array)
+    assert path.stat().st_size == bytes_in_c_order
+    offsets = table_of(path, len(order))[:, 0]
+    assert np.argsort(offsets).tolist() == order.tolist()
+
+
+def test_neighbours_on_the_curve_are_boxes_of_two_by_two_by_two() -> None:
+    order = window_order((1, 64, 128, 128), (1, 16, 32, 32))  # 4x4x4 chunks
+    places = np.stack(np.unravel_index(order, (1, 4, 4, 4)), axis=1)
+    for eight in places.reshape(8, 8, 4):
+        assert (np.ptp(eight, axis=0) == [0, 1, 1, 1]).all()
+    assert sorted(order.tolist()) == list(range(64))
+
+
+def test_slices_tiles_and_frames_stay_together_with_their_channels() -> None:
+    order = window_order((3, 5, 256, 256), (1, 1, 128, 128))
+    channels, slices, _, _ = np.unravel_index(order, (3, 5, 2, 2))
+    assert (np.diff(slices) >= 0).all()
+    assert channels[:3].tolist() == [0, 1, 2]
+
+
+@given(st.tuples(st.integers(1, 3), *[st.integers(1, 40)] * 3), st.tuples(st.just(1), *[st.integers(1, 9)] * 3))
+def test_the_curve_goes_through_every_chunk_once(
+    shape: tuple[int, int, int, int], inner: tuple[int, int, int, int]
+) -> None:
+    order = window_order(shape, inner)
+    assert sorted(order.tolist()) == list(range(int(np.prod(chunk_grid(shape, inner)))))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import random
 import subprocess
 import sys
 from collections import Counter
@@ -15,13 +16,16 @@ import numpy as np
 import pytest
 import torch
 from monai.transforms import Compose, EnsureTyped, RandFlipd, RandGaussianNoised, RandRotate90d
+from range_server import RangeServer
 from torch.utils.data import DataLoader
 
 from medshard.converters.plan import IntensityRule, Plan
 from medshard.converters.samples import Sample
 from medshard.errors import CaseError, CatalogError, SplitError, StoreError
 from medshard.loaders import SampleStream, ShardDataset
-from medshard.loaders.shard_reader import SampleIndex
+from medshard.loaders.class_balance import BalanceRule
+from medshard.loaders.remote_store import RemoteStore
+from medshard.loaders.shard_reader import SampleIndex, open_store
 from medshard.registry.store import Head, Store
 
 ALL = ["brains", "slices", "noises"]
@@ -219,7 +223,7 @@ def test_a_part_of_a_split_restricts(shard_store: Store, tmp_path: Path) -> None
     assert both.samples == [("brains", "case/c")]
     with pytest.raises(SplitError, match=r"split\.part.*'val'"):
         ShardDataset(shard_store, ["brains"], split=ref, part="val")
-    with pytest.raises(SplitError, match=r"split\.unreadable"):
+    with pytest.raises(SplitError, match=r"split\.unknown"):
         ShardDataset(shard_store, ["brains"], split=tmp_path / "none.jsonl", part="train")
     with pytest.raises(CatalogError, match=r"dataset\.split"):
         ShardDataset(shard_store, ["brains"], split=ref)
@@ -355,3 +359,65 @@ def test_without_torch_the_error_names_what_to_install() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "Install it with: pip install medshard[loaders]"
+
+
+def test_a_transform_without_a_seed_of_its_own_is_repeatable_and_leaves_no_trace(shard_store: Store) -> None:
+    def noisy(item: dict[str, Any]) -> dict[str, Any]:
+        noise = torch.randn(()) + float(np.random.rand()) + random.random()
+        return {**item, "image": item["image"] + noise}
+
+    dataset = ShardDataset(shard_store, ["brains"], patch_size=(4, 8, 8), transform=noisy)
+    torch.manual_seed(0)
+    items = [dataset[n] for n in range(4)]
+    after = torch.rand(())
+    torch.manual_seed(0)
+    assert torch.equal(torch.rand(()), after)
+    assert all(same(dataset[n], items[n]) for n in reversed(range(4)))
+
+
+def test_torchio_transforms_are_repeatable(shard_store: Store) -> None:
+    torchio = pytest.importorskip("torchio", reason="a peer; run with the peers' environment")
+
+    def change(item: dict[str, Any]) -> dict[str, Any]:
+        subject = torchio.Subject(
+            image=torchio.ScalarImage(tensor=item["image"]), label=torchio.LabelMap(tensor=item["label"])
+        )
+        changed = torchio.Compose([torchio.RandomFlip(axes=(0, 1, 2)), torchio.RandomNoise(std=1.0)])(subject)
+        return {**item, "image": changed.image.data, "label": changed.label.data}
+
+    dataset = ShardDataset(shard_store, ["brains"], patch_size=(8, 16, 16), transform=change)
+    items = [dataset[n] for n in range(4)]
+    assert all(same(dataset[n], items[n]) for n in reversed(range(4)))
+
+
+def test_classes_are_balanced_across_cases_on_request(shard_store: Store) -> None:
+    both = ["brains", "noises"]
+    dataset = ShardDataset(shard_store, both, patch_size=(1, 1, 1), foreground=1.0, balance=BalanceRule())
+    drawn = Counter(int(item["label"]) for item in dataset.__getitems__(range(1024)))
+    assert set(drawn) == {1, 2, 3}
+    assert max(drawn.values()) - min(drawn.values()) <= 12
+
+
+def test_a_batch_behind_a_url_is_read_in_two_round_trips(
+    shard_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments: dict[str, Any] = {"patch_size": (16, 40, 40), "foreground": 1.0}
+    here = ShardDataset(shard_store, ["brains", "noises"], **arguments)
+    with RangeServer(shard_store.root) as server:
+        there = ShardDataset(open_store(server.url, cache=tmp_path / "cache"), ["brains", "noises"], **arguments)
+        trips = []
+        read = RemoteStore.read_ranges
+
+        def counted(store: RemoteStore, *asked: Any, **more: Any) -> Any:
+            trips.append(asked)
+            return read(store, *asked, **more)
+
+        monkeypatch.setattr(RemoteStore, "read_ranges", counted)
+        items = there.__getitems__(list(range(8)))
+        assert len(trips) == 2  # the tables of labelled voxels, then all images and labels
+        assert all(same(item, here[n]) for n, item in enumerate(items))
+
+
+def test_a_number_type_that_is_too_narrow_for_the_classes_is_refused(shard_store: Store) -> None:
+    with pytest.raises(CatalogError, match=r"dataset\.label_type"):
+        ShardDataset(shard_store, ["brains"], classes=[f"class {n}" for n in range(200)], label_type="int8")

@@ -188,7 +188,14 @@ def test_a_shard_with_a_hole_of_zeros_is_named(own_store: Store) -> None:
     with pytest.raises(StoreError, match=r"shard\.corrupt") as caught:
         index.read_array(index.row(0), "image")
     assert caught.value.where == str(shard_path(index))
-    assert caught.value.details == {"case": "noises/one", "array": "image"}
+    first, number = next((at, n) for n, at in enumerate(image.chunk_offsets.tolist()) if at != 2**64 - 1)
+    begin = image.offset + first
+    assert {name: caught.value.details[name] for name in ("case", "array", "chunk", "bytes")} == {
+        "case": "noises/one",
+        "array": "image",
+        "chunk": str(number),
+        "bytes": f"{begin} to {begin + int(image.chunk_nbytes[number])}",
+    }
 
 
 def test_half_an_index_is_named(own_store: Store) -> None:

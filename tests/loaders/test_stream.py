@@ -1,8 +1,11 @@
-"""Sample number n is a pure function of (seed, n, mixture); ranks share the numbers; resume is one of them."""
+"""Sample number n is a pure function of (seed, n, mixture): which case, which window, which class."""
 
 from __future__ import annotations
 
+import pickle
+from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,48 +13,245 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medshard.errors import CatalogError
-from medshard.loaders.stream import Draw, SampleStream, Stream, draw, entry_weights, place_window
+from medshard.loaders.class_balance import BalanceRule, ClassBalance, balance_classes
+from medshard.loaders.mixture import MixtureRule, mix
+from medshard.loaders.stream import Draw, Stream, draw, place_window
 
-MIXTURE = Stream(seed=3, sizes=(10, 1000, 5), weights=(1.0, 2.0, 1.0), foreground=0.33)
+ENTRIES, SIZES = ("a", "b", "c"), (10, 1000, 5)
+WEIGHED = mix(ENTRIES, SIZES, MixtureRule(weights={"a": 1.0, "b": 2.0, "c": 1.0}))
+POOLED = mix(ENTRIES, SIZES)
+MIXTURE = Stream(seed=3, mixture=WEIGHED, foreground=0.33)
+ALONE = replace(MIXTURE, sampling="independent")
+
+
+def present_classes(seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Three classes: in most samples, in a tenth, in one of fifty."""
+    rng = np.random.default_rng(seed)
+    present = []
+    for size in SIZES:
+        has = rng.random((size, 3)) < (0.9, 0.1, 0.02)
+        samples, classes = np.nonzero(has)
+        present.append((samples, classes + 1))
+    return present
+
+
+def balanced(rule: BalanceRule | None = None, mixture: Any = POOLED) -> ClassBalance:
+    return balance_classes(mixture, ("common", "uncommon", "rare"), present_classes(), rule)
 
 
 def test_a_draw_depends_on_seed_and_number_only() -> None:
-    forwards = [draw(MIXTURE, n) for n in range(50)]
-    assert [draw(MIXTURE, n) for n in reversed(range(50))] == forwards[::-1]
-    assert draw(replace(MIXTURE, seed=4), 0) != forwards[0]
+    for stream in (MIXTURE, ALONE, replace(MIXTURE, balance=balanced(mixture=WEIGHED))):
+        forwards = [draw(stream, n) for n in range(50)]
+        assert [draw(pickle.loads(pickle.dumps(stream)), n) for n in reversed(range(50))] == forwards[::-1]
+        assert draw(replace(stream, seed=4), 0) != forwards[0]
 
 
-def test_the_stream_is_that_of_version_1() -> None:
+FROZEN = {
+    "permuted": [
+        (1, 51, None),
+        (2, 2, None),
+        (1, 590, 3),
+        (2, 3, None),
+        (1, 534, None),
+        (2, 4, None),
+        (1, 553, None),
+        (2, 1, 2),
+        (1, 862, 2),
+        (1, 785, None),
+        (1, 855, None),
+        (2, 1, 2),
+        (1, 940, None),
+        (1, 590, 3),
+        (1, 116, None),
+        (0, 5, 1),
+        (2, 4, 1),
+        (2, 1, 2),
+        (2, 4, None),
+        (1, 718, None),
+    ],
+    "independent": [
+        (1, 848, None),
+        (0, 8, None),
+        (1, 541, None),
+        (1, 99, None),
+        (1, 592, 3),
+        (1, 787, None),
+        (2, 0, 1),
+        (2, 0, 1),
+        (0, 7, 1),
+        (1, 453, None),
+        (1, 301, 3),
+        (1, 954, 1),
+        (1, 68, None),
+        (0, 9, None),
+        (0, 9, None),
+        (1, 584, None),
+        (1, 266, None),
+        (1, 308, None),
+        (1, 924, None),
+        (0, 0, None),
+    ],
+}
+
+
+@pytest.mark.parametrize("sampling", FROZEN)
+def test_the_stream_is_that_of_version_2(sampling: Any) -> None:
     """Frozen: a change here changes what every resumed run and every recorded manifest means."""
+    stream = replace(MIXTURE, sampling=sampling, balance=balanced(mixture=WEIGHED))
+    drawn = [draw(stream, 7**number) for number in range(20)]
+    assert [(one.entry_index, one.sample_index, one.class_number) for one in drawn] == FROZEN[sampling]
+
+
+def test_the_fractions_are_those_of_version_1() -> None:
     assert draw(MIXTURE, 123_456_789) == Draw(
+        seed=3,
         number=123_456_789,
         entry_index=1,
-        sample_index=278,
-        foreground=False,
+        sample_index=161,
+        row=161,
+        foreground=True,
+        class_number=None,
         class_fraction=0.006711883127388241,
         voxel_fraction=0.1005135222631538,
         window_fractions=(0.896591680924847, 0.3022915461105, 0.6735443546907043),
         augmentation_seed=3937017129,
     )
+    np.testing.assert_array_equal(
+        draw(MIXTURE, 5).fractions(3), [0.6033883985135151, 0.9996536450107609, 0.24992322177888981]
+    )
 
 
-def test_entries_are_mixed_by_weight_whatever_their_sizes() -> None:
-    drawn = [draw(MIXTURE, n) for n in range(20_000)]
+def test_further_fractions_are_one_list_a_lane() -> None:
+    drawn = draw(MIXTURE, 11)
+    many = drawn.fractions(1000)
+    assert ((many >= 0) & (many < 1)).all()
+    np.testing.assert_array_equal(many[:7], drawn.fractions(7))
+    assert not np.intersect1d(many, drawn.fractions(1000, lane=1)).size
+    assert not np.intersect1d(many, draw(MIXTURE, 12).fractions(1000)).size
+    assert abs(many.mean() - 0.5) < 0.05
+
+
+@pytest.mark.parametrize("stream", [MIXTURE, ALONE], ids=["permuted", "independent"])
+def test_entries_are_mixed_by_weight_whatever_their_sizes(stream: Stream) -> None:
+    drawn = [draw(stream, n) for n in range(20_000)]
     shares = np.bincount([one.entry_index for one in drawn], minlength=3) / len(drawn)
-    np.testing.assert_allclose(shares, [0.25, 0.5, 0.25], atol=0.015)
-    assert abs(np.mean([one.foreground for one in drawn]) - 0.33) < 0.015
+    tolerance = 0.0015 if stream is MIXTURE else 0.015
+    np.testing.assert_allclose(shares, [0.25, 0.5, 0.25], atol=tolerance)
+    assert abs(np.mean([one.foreground for one in drawn]) - 0.33) < tolerance
 
 
 def test_samples_of_an_entry_are_equally_likely() -> None:
-    drawn = [draw(MIXTURE, n) for n in range(20_000)]
+    drawn = [draw(ALONE, n) for n in range(20_000)]
     counts = np.bincount([one.sample_index for one in drawn if one.entry_index == 0], minlength=10)
     expected = counts.sum() / 10
     assert np.all(np.abs(counts - expected) < 5 * np.sqrt(expected))
 
 
-def test_an_entry_without_weight_is_never_drawn() -> None:
-    stream = Stream(seed=0, sizes=(3, 4, 5), weights=(0.0, 1e-9, 0.0))
-    assert {draw(stream, n).entry_index for n in range(200)} == {1}
+@pytest.mark.parametrize("foreground", [0.0, 0.33])
+def test_every_case_comes_once_per_pass(foreground: float) -> None:
+    stream = Stream(seed=8, mixture=POOLED, foreground=foreground)
+    orders = []
+    for epoch in range(3):
+        drawn = [draw(stream, n) for n in range(epoch * 1015, (epoch + 1) * 1015)]
+        orders.append([(one.entry_index, one.sample_index) for one in drawn])
+        assert len(set(orders[-1])) == 1015
+    assert orders[0] != orders[1] != orders[2]
+
+
+def test_a_case_of_a_small_entry_comes_as_often_as_any_other_of_it() -> None:
+    """A quarter of 20,480 draws for each small entry: 512 passes through ten cases, 1,024 through five."""
+    drawn = Counter((one.entry_index, one.sample_index) for one in (draw(MIXTURE, n) for n in range(20_480)))
+    assert {drawn[0, case] for case in range(10)} <= set(range(509, 516))
+    assert {drawn[2, case] for case in range(5)} <= set(range(1020, 1029))
+
+
+def test_the_row_is_that_of_the_selection() -> None:
+    rows = tuple(np.arange(size) * 3 + 1 for size in SIZES)
+    for one in (draw(replace(MIXTURE, rows=rows), n) for n in range(100)):
+        assert one.row == 3 * one.sample_index + 1
+
+
+@pytest.mark.parametrize("sampling", ["permuted", "independent"])
+@pytest.mark.parametrize("mixture", [WEIGHED, POOLED], ids=["weighed", "pooled"])
+def test_classes_are_balanced_across_cases(mixture: Any, sampling: Any) -> None:
+    stream = Stream(seed=5, mixture=mixture, foreground=0.5, sampling=sampling, balance=balanced(mixture=mixture))
+    drawn = [draw(stream, n) for n in range(20_000)]
+    placed = [one for one in drawn if one.foreground]
+    shares = np.bincount([one.class_number or 0 for one in placed], minlength=4)[1:] / len(placed)
+    np.testing.assert_allclose(shares, 1 / 3, rtol=0.01 if sampling == "permuted" else 0.04)
+    has = [set(zip(samples.tolist(), classes.tolist(), strict=True)) for samples, classes in present_classes()]
+    assert all((one.sample_index, one.class_number) in has[one.entry_index] for one in placed)
+    # The other windows keep to the mixture.
+    others = np.bincount([one.entry_index for one in drawn if not one.foreground], minlength=3)
+    expected = np.array(list(mixture.entry_shares().values()))
+    np.testing.assert_allclose(others / others.sum(), expected, atol=0.002 if sampling == "permuted" else 0.015)
+
+
+def test_every_case_of_a_class_comes_as_often_as_the_others() -> None:
+    stream = Stream(seed=5, mixture=POOLED, foreground=1.0, balance=balanced())
+    drawn = Counter(
+        (one.class_number, one.entry_index, one.sample_index) for one in (draw(stream, n) for n in range(12_288))
+    )
+    for class_number in (1, 2, 3):
+        counts = [count for (drawn_class, *_), count in drawn.items() if drawn_class == class_number]
+        assert len(counts) == balanced().samples_with(class_number)
+        assert max(counts) - min(counts) <= 1
+
+
+def test_classes_may_be_weighed_and_preferred_by_rarity() -> None:
+    rare_first = balanced(BalanceRule(alpha=1.0)).shares
+    frequencies = [balanced().samples_with(number) for number in (1, 2, 3)]
+    np.testing.assert_allclose(np.array(rare_first) * frequencies / (rare_first[0] * frequencies[0]), 1.0, rtol=1e-6)
+    weighed = balanced(BalanceRule(weights={"common": 0.0, "uncommon": 1.0, "rare": 3.0})).shares
+    np.testing.assert_allclose(np.array(weighed) / 2**32, [0.0, 0.25, 0.75])
+    with pytest.raises(CatalogError, match=r"balance\.empty"):
+        balance_classes(POOLED, ("x",), [(np.zeros(0, np.int64), np.zeros(0, np.int64))] * 3)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.integers(1, 700), min_size=1, max_size=4), st.integers(0, 2**32), st.floats(0.005, 1))
+def test_the_k_th_sample_of_a_class_is_the_k_th(sizes: list[int], seed: int, frequency: float) -> None:
+    """Against a plain list, over component and block borders."""
+    rng = np.random.default_rng(seed)
+    entries = [str(number) for number in range(len(sizes))]
+    groups = [rng.choice(["p", "q"], size) for size in sizes]
+    mixture = mix(entries, sizes, MixtureRule(temperature=2.0), groups=groups)
+    members = [np.flatnonzero(rng.random(size) < frequency) for size in sizes]
+    members[0] = np.union1d(members[0], [0])
+    balance = balance_classes(mixture, ("x",), [(found, np.ones_like(found)) for found in members])
+    places = []
+    first = 0
+    for component in mixture.components:
+        for place in range(component.size):
+            entry_index, sample_index = component.locate(place)
+            if sample_index in members[entry_index]:
+                places.append(first + place)
+        first += component.size
+    assert [balance.place_of(1, rank) for rank in range(balance.samples_with(1))] == places
+
+
+def test_nnunets_rule_forces_the_last_third_of_a_batch() -> None:
+    stream = replace(MIXTURE, forced_batch=6)
+    assert [draw(stream, n).foreground for n in range(12)] == ([False] * 4 + [True] * 2) * 2
+    # nnU-Net 2: sample i of a batch of two is forced if i >= round(2 * (1 - 0.33)).
+    assert [draw(replace(MIXTURE, forced_batch=2), n).foreground for n in range(4)] == [False, True] * 2
+    with_classes = Stream(seed=5, mixture=POOLED, foreground=0.33, forced_batch=6, balance=balanced())
+    forced = [draw(with_classes, n) for n in range(18_000) if n % 6 >= 4]
+    shares = np.bincount([one.class_number or 0 for one in forced], minlength=4)[1:] / len(forced)
+    np.testing.assert_allclose(shares, 1 / 3, rtol=0.01)
+
+
+@pytest.mark.parametrize("sampling", ["permuted", "independent"])
+def test_a_batch_may_be_of_one_component(sampling: Any) -> None:
+    stream = replace(MIXTURE, grouped_batch=5, sampling=sampling)
+    drawn = [draw(stream, n) for n in range(10_240)]
+    entries = np.array([one.entry_index for one in drawn]).reshape(-1, 5)
+    assert (entries == entries[:, :1]).all()
+    shares = np.bincount(entries[:, 0], minlength=3) / len(entries)
+    np.testing.assert_allclose(shares, [0.25, 0.5, 0.25], atol=0.006 if sampling == "permuted" else 0.05)
+    if sampling == "permuted":
+        counts = Counter(one.sample_index for one in drawn if one.entry_index == 0)
+        assert max(counts.values()) - min(counts.values()) <= 1
 
 
 def test_neighbouring_numbers_and_seeds_are_unrelated() -> None:
@@ -61,28 +261,53 @@ def test_neighbouring_numbers_and_seeds_are_unrelated() -> None:
     assert np.abs(np.corrcoef(fractions.ravel(), other.ravel())[0, 1]) < 0.05
 
 
+def test_foreground_and_entry_are_unrelated() -> None:
+    drawn = [draw(MIXTURE, n) for n in range(20_000)]
+    table = np.array(
+        [[sum(one.foreground is f and one.entry_index == e for one in drawn) for e in range(3)] for f in (True, False)]
+    )
+    expected = table.sum(1, keepdims=True) * table.sum(0) / table.sum()
+    assert (np.abs(table - expected) < 4 * np.sqrt(expected)).all()
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
         {"seed": -1},
-        {"weights": (1.0, 1.0)},
-        {"weights": (1.0, -1.0, 1.0)},
-        {"weights": (0.0, 0.0, 0.0)},
-        {"weights": (1.0, float("nan"), 1.0)},
-        {"sizes": (10, 0, 5)},
         {"foreground": 1.5},
+        {"forced_batch": 0},
+        {"grouped_batch": 0},
+        {"grouped_batch": 2, "balance": balanced(mixture=WEIGHED)},
+        {"sampling": "sorted"},
+        {"rows": (np.arange(10), np.arange(999), np.arange(5))},
+        {"balance": balanced()},
     ],
 )
-def test_a_mixture_that_makes_no_sense_is_refused(wrong: dict[str, object]) -> None:
+def test_a_stream_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(CatalogError, match=r"stream\.mixture"):
         replace(MIXTURE, **wrong)
 
 
-def test_weights_default_to_equally_likely_samples() -> None:
-    assert entry_weights(["a", "b"], [3, 7], None) == (3.0, 7.0)
-    assert entry_weights(["a", "b"], [3, 7], {"b": 1, "a": 2}) == (2.0, 1.0)
-    with pytest.raises(CatalogError, match=r"stream\.weights"):
-        entry_weights(["a", "b"], [3, 7], {"a": 1})
+def test_the_digest_is_of_everything_that_changes_a_number() -> None:
+    assert replace(MIXTURE).digest == MIXTURE.digest
+    rows = tuple(np.arange(size) for size in SIZES)
+    changed = [
+        replace(MIXTURE, **change)
+        for change in (
+            {"seed": 4},
+            {"mixture": POOLED},
+            {"foreground": 0.3},
+            {"forced_batch": 4},
+            {"grouped_batch": 4},
+            {"sampling": "independent"},
+            {"rows": rows},
+            {"rows": (rows[0], rows[1] + 1, rows[2])},
+            {"sources": ("x", "y", "z")},
+            {"balance": balanced(mixture=WEIGHED)},
+            {"balance": balanced(BalanceRule(alpha=0.5), mixture=WEIGHED)},
+        )
+    ]
+    assert len({MIXTURE.digest, *(stream.digest for stream in changed)}) == 12
 
 
 sizes = st.tuples(*(st.integers(1, 60) for _ in range(3)))
@@ -116,58 +341,3 @@ def test_every_place_of_a_window_can_be_drawn() -> None:
     assert starts == {(z, 0, -2) for z in range(7)}
     around = {place_window(drawn_at((f, f, f)), (10, 8, 4), (4, 8, 9), (8, 3, 1)) for f in np.linspace(0, 0.999, 50)}
     assert around == {(5, 0, -2), (6, 0, -2)}
-
-
-@pytest.mark.parametrize("world_size", [1, 2, 3, 4, 8])
-def test_the_global_batches_do_not_depend_on_the_number_of_ranks(world_size: int) -> None:
-    ranks = [SampleStream(100, global_batch=8, rank=rank, world_size=world_size) for rank in range(world_size)]
-    dealt = [list(rank) for rank in ranks]
-    assert {len(numbers) for numbers in dealt} == {12 * ranks[0].batch_size}
-    assert {len(rank) for rank in ranks} == {12 * ranks[0].batch_size}
-    for batch in range(12):
-        local = slice(batch * ranks[0].batch_size, (batch + 1) * ranks[0].batch_size)
-        numbers = [number for rank in dealt for number in rank[local]]
-        assert set(numbers) == set(range(8 * batch, 8 * batch + 8))
-        # Where the ranks do not divide the batch, its first numbers fill the gap.
-        surplus = ranks[0].batch_size * world_size - 8
-        assert sorted(numbers) == sorted([*range(8 * batch, 8 * batch + 8), *range(8 * batch, 8 * batch + surplus)])
-
-
-def test_resume_is_a_number_whatever_the_number_of_ranks() -> None:
-    first = SampleStream(64, global_batch=4, rank=1, world_size=2)
-    seen = []
-    for number in first:
-        seen.append(number)
-        if len(seen) == 6:  # three steps of this rank
-            break
-    state = first.state_dict()
-    assert state == {"next": 12, "global_batch": 4}
-    rest = SampleStream(64, global_batch=4, rank=1, world_size=2)
-    rest.load_state_dict(state)
-    assert seen + list(rest) == list(SampleStream(64, global_batch=4, rank=1, world_size=2))
-    alone = SampleStream(64, global_batch=4)
-    alone.load_state_dict(state)
-    assert list(alone) == list(range(12, 64))
-
-
-def test_steps_done_count_where_workers_run_ahead() -> None:
-    stream = SampleStream(64, global_batch=4, start=8)
-    assert len(list(stream)) == 56
-    assert stream.state_dict(batches_done=3) == {"next": 20, "global_batch": 4}
-
-
-def test_numbers_that_fill_no_global_batch_are_left_for_the_next_stream() -> None:
-    stream = SampleStream(10, global_batch=4)
-    assert list(stream) == list(range(8))
-    assert stream.end == 8
-    assert len(SampleStream(3, global_batch=4)) == 0
-
-
-def test_another_global_batch_cannot_go_on() -> None:
-    stream = SampleStream(64, global_batch=4)
-    with pytest.raises(CatalogError, match=r"stream\.state"):
-        stream.load_state_dict({"next": 12, "global_batch": 6})
-    with pytest.raises(CatalogError, match=r"stream\.state"):
-        SampleStream(64, global_batch=4, start=3)
-    with pytest.raises(CatalogError, match=r"stream\.batch"):
-        SampleStream(64, global_batch=4, rank=2, world_size=2)

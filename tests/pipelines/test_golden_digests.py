@@ -16,11 +16,11 @@ from medshard.registry.store.digests import sha256_json
 
 GOLDEN: dict[tuple[str, str], str] = {
     ("raw", "2"): "44dc503f8078ee4481bc554c8f28eab06e5d598a2812188b4f4b8e006206f96a",
-    ("cases", "3"): "8491adaaa71025e0561dba501f97f9b030cc6d83a6dea3b880691864c03f944e",
+    ("cases", "4"): "8491adaaa71025e0561dba501f97f9b030cc6d83a6dea3b880691864c03f944e",
     ("volumes", "3"): "f78eb6eb07391bd45b8420e27dc1c7232b410d8b407958c5ae230cb51b999a4f",
-    ("fingerprint", "1"): "377ea701258f0d19d8d8080aeda5ccf839fac7500c13c08b4d504915cd4ba820",
-    ("shards", "2"): "c44c521476f6d08731aa6bc0e4a39623f7732bf05b1d9d7f3c12e15367acf851",
-    ("shard file", "2"): "197193fa9cf939ca84ae21888e83ff38a28072f8d61ba8d904b1c67ae2f48d30",
+    ("fingerprint", "2"): "9bb633cf1faa4cfd133840cba8fbd2aa9afb09d84d94ca17b4b84960a9ab2b07",
+    ("shards", "3"): "45e3050660ebe13e95a801dd237138e6d97075f5b257045277a067822074202e",
+    ("shard file", "3"): "7fd1619f0252709f781c6d45aa888dcf94535c9d0d6fd1f799066e4b85979ee2",
 }
 
 

@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 from PIL import Image as Picture
 
 from medshard.converters.canonical import write_volume
-from medshard.converters.fingerprint import fingerprint_volume, merge_fingerprints
 from medshard.converters.geometry import pixel_grid_affine
 from medshard.converters.volume import Image, LabelLayer, Mesh, Rescale, Volume
 from medshard.errors import StoreError
 from medshard.pipelines.reporting.mesh_views import shown_meshes
-from medshard.pipelines.reporting.montage import CONCEPT_COLOURS, contact_sheet, draw_sheet, histogram_png
+from medshard.pipelines.reporting.montage import CONCEPT_COLOURS, contact_sheet, draw_sheet
 from medshard.pipelines.reporting.planes import shown_images
 from medshard.registry.store import CaseRecord, Head, Manifest, Store, publish_manifest, swap_head
 
@@ -220,12 +219,3 @@ def test_a_stage_that_was_not_built_is_an_error(store: Store) -> None:
     with pytest.raises(StoreError) as raised:
         contact_sheet(store, "made")
     assert raised.value.code == "stage.not_built"
-
-
-def test_histograms_are_small_and_the_same_twice() -> None:
-    facts = {case: fingerprint_volume(labelled_volume(case)) for case in ("one", "two")}
-    summary = merge_fingerprints(facts)
-    first = histogram_png(summary, facts)
-    assert first == histogram_png(summary, facts)
-    assert len(first) < 60_000
-    assert histogram_png(summary) != first

@@ -61,7 +61,7 @@ def test_the_report_says_that_so_few_cases_support_no_claim(built: tuple[Store, 
 def test_the_report_asks_for_no_other_file(built: tuple[Store, Catalog], tmp_path: Path) -> None:
     text = write_report(*built, None, tmp_path / "demo").read_text()
     assert EXTERNAL.search(text) is None
-    assert text.count("data:image/png;base64,") == 3
+    assert text.count("data:image/png;base64,") == 6
     assert [path.name for path in (tmp_path / "demo").iterdir()] == ["report.html"]
 
 

@@ -1,0 +1,1 @@
+"""Cases of one entry in the layouts of other tools: nnU-Net, MONAI, WebDataset, BIDS."""
