@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from medshard.pipelines.stages.cases_table import COLUMNS
 from medshard.registry.store.digests import canonical_json, sha256_bytes
 from medshard.registry.store.objects import write_atomically
-from medshard.registry.vocabulary import Group, Modality, Purpose
+from medshard.registry.vocabulary import Group, Modality, Purpose, SplitName
 
 # Raised when the suite changes, so that a report of an older one is not taken for current.
 SUITE_VERSION = 2
@@ -162,6 +162,8 @@ def _expectations() -> Iterable[Any]:
     yield gxe.ExpectColumnValuesToBeInSet(column="sex", value_set=["F", "M", "O"])
     yield gxe.ExpectColumnValuesToMatchRegex(column="age_band", regex=r"^(?:0-9|[1-8]0-[1-8]9|90\+)$")
     yield gxe.ExpectColumnValuesToMatchRegex(column="site", regex=r"^site-[0-9a-f]{8}$")
+    yield gxe.ExpectColumnValuesToBeInSet(column="split", value_set=[part.value for part in SplitName])
+    yield gxe.ExpectColumnValuesToNotBeNull(column="synthetic")
     yield gxe.ExpectColumnValuesToNotBeNull(column="patient", row_condition=included)
     yield gxe.ExpectColumnValueLengthsToBeBetween(column="patient", min_value=1, row_condition=included)
     # Without this a table of cases that have neither image nor mesh would meet every condition on images.

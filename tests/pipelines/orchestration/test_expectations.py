@@ -31,6 +31,8 @@ def row(case: str, **changes: Any) -> Row:
         "field_strength_t": None,
         "modality": "CT",
         "group": "thorax",
+        "split": None,
+        "synthetic": False,
         "images": 1,
         "labels_usable": 1,
         "meshes": 0,
@@ -58,7 +60,13 @@ def excluded_row(case: str, **changes: Any) -> Row:
     blank: Row = dict.fromkeys(COLUMNS.names)
     fit = dict.fromkeys(("fit_supervised", "fit_self_supervised", "fit_evaluation"), False)
     counts = dict.fromkeys(("images", "labels_usable", "meshes", "files", "foreground_voxels", "warnings"), 0)
-    return blank | fit | counts | {"case": case, "excluded": True, "reasons": "format.unknown: no reader"} | changes
+    return (
+        blank
+        | fit
+        | counts
+        | {"case": case, "synthetic": False, "excluded": True, "reasons": "format.unknown: no reader"}
+        | changes
+    )
 
 
 def mesh_row(case: str) -> Row:
@@ -91,6 +99,8 @@ FAULTS: dict[str, tuple[Row, tuple[str, str]]] = {
     "an age instead of a band": (row("age", age_band="67"), ("column_values_to_match_regex", "age_band")),
     "a hospital instead of a pseudonym": (row("h", site="St Elsewhere"), ("column_values_to_match_regex", "site")),
     "a sex that is no code": (row("s", sex="female"), ("column_values_to_be_in_set", "sex")),
+    "a part of a split that nobody knows": (row("p", split="holdout"), ("column_values_to_be_in_set", "split")),
+    "made or not, nobody says": (row("m", synthetic=None), ("column_values_to_not_be_null", "synthetic")),
     "no reason": (excluded_row("silent", reasons=""), ("column_value_lengths_to_be_between", "reasons")),
     "excluded and fit": (
         excluded_row("both", fit_supervised=True),
