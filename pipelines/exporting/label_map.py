@@ -72,7 +72,8 @@ class Numbering:
         """(z, y, x) uint8 or uint16, as small as the numbers allow."""
         highest = max([0, *self.numbers.values(), self.ignore or 0])
         table = np.zeros(len(meaning.sets), np.uint8 if highest < 256 else np.uint16)
-        for code, some in enumerate(meaning.sets):
+        for code in np.unique(meaning.codes).tolist():  # a set without a voxel may have no number
+            some = meaning.sets[code]
             if IGNORED in some:
                 table[code] = self.ignore or 0
             elif some:

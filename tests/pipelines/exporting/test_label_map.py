@@ -123,3 +123,10 @@ def test_a_grid_that_is_off_by_rounding_is_the_same(shift: float, same: bool) ->
     moved[0, 3] += shift
     assert same_grid((3, 4, 5), np.eye(4), (3, 4, 5), moved) is same
     assert not same_grid((3, 4, 5), np.eye(4), (3, 4, 6), np.eye(4))
+
+
+def test_a_combination_without_a_voxel_takes_no_number() -> None:
+    some = [layer([[[0, 2]]], {1: "liver", 3: "kidney"}, also={1: ("lesion",)})]
+    meaning, seen = meaning_of(some), Seen()
+    seen.add(some, meaning)
+    assert not number_concepts(seen, CONCEPTS).apply(meaning).any()
