@@ -128,7 +128,10 @@ def _pairs(asked: Asked) -> Fields:
             {name: (fields[name], fields["reasons"][name]) for name in ("spacing_mm", "patch_size", "inner_chunk")},
             Asked(given=asked.given, channels=asked.channels[:1], fingerprints=asked.fingerprints),
         )
+        # Views go by their modality; so does the reference, unless its channels are normalised each by itself.
         rules, reasons = rules_of_modalities(asked.images(asked.channels))
+        if fields.get("stored") == "normalised":
+            rules, reasons = {**rules, **fields["intensity"]}, {**reasons, **fields["reasons"]}
         fields |= {"channels": asked.channels[:1], "intensity": rules}
         fields["reasons"] |= reasons
     return {**fields, "pairs": PairRule(relation=relation, others=others)}

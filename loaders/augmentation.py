@@ -25,7 +25,7 @@ class Augmentation:
     flips: axes 0, 1, 2 of (z, y, x), each mirrored in half of the items.
     noise: largest standard deviation; brightness: (least, most) factor of the values; gamma: (least, most) exponent of
         the values between the item's smallest and largest; all in the units of the normalised image.
-    Slices are volumes of one z: give them angles about z only.
+    Slices and tiles are volumes of one z: give them angles about z only.
     """
 
     rotation_degrees: tuple[float, float, float] = (0.0, 0.0, 0.0)

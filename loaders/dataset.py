@@ -11,6 +11,7 @@ import numpy as np
 
 from medshard.converters.plan import Shape
 from medshard.errors import CatalogError, MissingExtraError
+from medshard.loaders.arguments import check_arguments
 from medshard.loaders.channel_maps import map_channels
 from medshard.loaders.class_balance import BalanceRule, balance_classes
 from medshard.loaders.companions import Companion, Text, companion_of
@@ -123,8 +124,19 @@ class ShardDataset(Dataset[Item]):
             `set_random_state(seed=...)`, as MONAI's do, that is called instead.
         Raises StoreError, SplitError, CatalogError or CaseError (different numbers of channels).
         """
-        self.store = open_store(root) if isinstance(root, str | Path) else root
         self.entries = (entries,) if isinstance(entries, str) else tuple(entries)
+        check_arguments(
+            {
+                "entries": self.entries,
+                "label_type": label_type,
+                "normalise": normalise,
+                "mix_by": mix_by,
+                "classes": classes,
+                "weights": weights,
+                "cases": cases,
+            }
+        )
+        self.store = open_store(root) if isinstance(root, str | Path) else root
         self.view = WindowView(patch_size) if view is None else view
         self.transform = transform
         self.indices = tuple(SampleIndex.open(self.store, entry, plan) for entry in self.entries)
@@ -136,7 +148,7 @@ class ShardDataset(Dataset[Item]):
         needs = (*self.view.needs, *(each.need for each in companions if not each.optional))
         self._selection = select_samples(
             self.indices,
-            _wanted_cases(self.store, cases, split, part, fold),
+            _wanted_cases(self.store, self.indices, cases, split=split, part=part, fold=fold),
             _criteria(criteria, needs, maps_channels=channels is not None),
             numbering=numbering,
         )
@@ -245,7 +257,9 @@ class ShardDataset(Dataset[Item]):
 
 def _wanted_cases(
     store: AnyStore,
+    indices: Sequence[SampleIndex],
     cases: Collection[CaseName] | None,
+    *,
     split: ObjectRef | str | Path | None,
     part: str | None,
     fold: int | None,
@@ -263,7 +277,7 @@ def _wanted_cases(
                 problem="a split is read from a local store",
                 action="Read it where it is and give its cases: `cases=read_split(store, name).rows_of(part)`.",
             )
-        chosen = read_part(store, split, part, fold)
+        chosen = read_part(store, split, part, fold, indices=indices)
         wanted = chosen if wanted is None else wanted & chosen
     return wanted
 

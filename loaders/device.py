@@ -17,12 +17,14 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from medshard.errors import CatalogError
-from medshard.loaders.augmentation import NO_CHANGE, Augmentation, Change, change_of, index_matrix
+from medshard.loaders.augmentation import NO_CHANGE, Augmentation, Change, Matrix, change_of, index_matrix
 from medshard.loaders.label_numbering import IGNORED
 
 Batch = dict[str, Any]
 SCALE, OUTSIDE = "_scale", "_outside"
 """What the keys end with that say how an image is normalised, and which part of it lies outside of the volume."""
+PLACES = {"annotations/": ("box", "point"), "meshes/": ("points",)}
+"""What keys begin with -> what in their rows are indices of the item."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +33,9 @@ class DeviceTransform:
 
     device: where everything that is a tensor goes; pinned memory is copied without waiting.
     augmentation: of `image` and `label` together; None changes nothing. The change of an item comes from its
-        `augmentation_seed` alone; `affine` follows it. Noise is the same on every device of one kind, not of two.
+        `augmentation_seed` alone; `affine`, `box`, `point` and the `points` of meshes follow it, a box as the box
+        around its corners. The tiles of a bag (`tiles`) change alike, each in its plane. Noise is the same on every
+        device of one kind, not of two.
     labels: "nearest", or "linear": the class with the largest share after linear interpolation of each class.
     border: label of places that were outside of the item before it was turned: "ignore" (-100), since nobody knows
         what the image would show there, or "background". There the image is what it is outside of a volume.
@@ -43,7 +47,11 @@ class DeviceTransform:
     border: Literal["ignore", "background"] = "ignore"
 
     def __call__(self, batch: Mapping[str, Any]) -> Batch:
-        """The batch on the device: images float32, labels int64, `<image>_scale` and `<image>_outside` used up."""
+        """The batch on the device: images float32, labels int64, `<image>_scale` and `<image>_outside` used up.
+
+        Raises CatalogError[batch.shapes] for images of different shapes that are to be changed, and
+        CatalogError[batch.rows] for rows with places that cannot follow a change.
+        """
         moved: Batch = {key: self._moved(value) for key, value in batch.items()}
         padding = torch.zeros((), device=self.device)
         for name in [key.removesuffix(SCALE) for key in batch if key.endswith(SCALE)]:
@@ -75,23 +83,28 @@ class DeviceTransform:
                 problem="images of different shapes cannot be changed together",
                 action="Give the view a size, or leave out the augmentation.",
             )
-        image = moved["image"].to(torch.float32)
-        size = (1,) * (5 - image.ndim) + tuple(image.shape[2:])
+        if _moves(augmentation):
+            _check_rows(moved)
+        image, bags = moved["image"].to(torch.float32), "tiles" in moved
+        volumes = _volumes(image, bags)
+        size = tuple(volumes.shape[2:])
         seeds = [int(seed) for seed in batch["augmentation_seed"]]
         spacings = _spacings(batch.get("affine"), len(seeds))
         changes = [change_of(augmentation, seed, spacing) for seed, spacing in zip(seeds, spacings, strict=True)]
-        volumes = image.reshape(*image.shape[:2], *size)
         fill = padding.expand(len(seeds)) if "image_scale" in batch else _smallest(volumes)
         label = moved.get("label")
-        maps = None if label is None else label.reshape(*label.shape[:2], *size)
+        maps = None if label is None else _volumes(label, bags)
         volumes, maps = self._turned(volumes, maps, changes, fill)
         moved["image"] = intensities_changed(volumes, changes, seeds).reshape(image.shape)
         if label is not None and maps is not None:
             moved["label"] = maps.reshape(label.shape)
+        matrices = [index_matrix(change, size) for change in changes]
         if "affine" in moved:
-            matrices = torch.from_numpy(np.stack([index_matrix(change, size) for change in changes]))
             affine = batch["affine"].to(torch.float64)
-            moved["affine"] = (affine[:, :, :, None] * matrices[:, None]).sum(dim=2).to(self.device)
+            stacked = torch.from_numpy(np.stack(matrices))
+            moved["affine"] = (affine[:, :, :, None] * stacked[:, None]).sum(dim=2).to(self.device)
+        if _moves(augmentation):
+            _move_rows(moved, matrices)
 
     def _turned(
         self, volumes: Tensor, maps: Tensor | None, changes: Sequence[Change], fill: Tensor
@@ -155,13 +168,13 @@ def _long(labels: Tensor | Sequence[Tensor]) -> Tensor | list[Tensor]:
 
 
 def labels_nearest(maps: Tensor, grid: Tensor, outside: int) -> Tensor:
-    """Label maps (b, 1, z, y, x) int64 at the places of a grid, each from the nearest voxel."""
+    """Label maps (b, c, z, y, x) int64 at the places of a grid, each from the nearest voxel."""
     shifted = (maps - outside).to(torch.float32)  # exact below 2**24; zero is what `grid_sample` puts outside
     return grid_sample(shifted, grid, mode="nearest", align_corners=True).to(torch.int64) + outside
 
 
 def labels_linear(maps: Tensor, grid: Tensor, outside: int) -> Tensor:
-    """Label maps (b, 1, z, y, x) int64: the class with the largest share at each place; of equal ones the smallest."""
+    """Label maps (b, c, z, y, x) int64: the class with the largest share at each place; of equal ones the smallest."""
     best = 1.0 - grid_sample(torch.ones_like(maps, dtype=torch.float32), grid, align_corners=True)
     chosen = torch.full_like(maps, outside)
     for value in maps.unique().tolist():
@@ -194,6 +207,66 @@ def intensities_changed(volumes: Tensor, changes: Sequence[Change], seeds: Seque
             values = ((values - low) / extent) ** change.gamma * extent + low
         changed.append(values)
     return torch.stack(changed)
+
+
+def places_moved(places: Tensor, matrix: Matrix) -> Tensor:
+    """Points (n, 3), or low and high edges of boxes (n, 6), where a change takes them; the dtype stays.
+
+    matrix: (4, 4), index (z, y, x, 1) before the change -> after it. Boxes become the boxes around their eight corners,
+    found axis by axis (Arvo, Transforming axis-aligned bounding boxes, Graphics Gems, 1990).
+    """
+    to_after = torch.from_numpy(matrix).to(places.device)
+    ends = places.to(torch.float64).unflatten(1, (places.shape[1] // 3, 1, 3))
+    terms = ends * to_after[:3, :3]  # (n, ends, axis after, axis before)
+    edges = [terms.amin(dim=1), terms.amax(dim=1)][: ends.shape[1]]
+    return torch.cat([edge.sum(dim=2) + to_after[:3, 3] for edge in edges], dim=1).to(places.dtype)
+
+
+def _move_rows(moved: Batch, matrices: Sequence[Matrix]) -> None:
+    """The rows and meshes of each item follow its change; those of the caller's batch stay as they are.
+
+    matrices: (4, 4) of each item, index after the change -> before it.
+    """
+    inverses: list[Matrix] = [np.asarray(np.linalg.inv(matrix), np.float64) for matrix in matrices]
+    for key, names in _with_places(moved):
+        moved[key] = [
+            rows and {**rows, **{name: places_moved(rows[name], matrix) for name in names if name in rows}}
+            for rows, matrix in zip(moved[key], inverses, strict=True)
+        ]
+
+
+def _with_places(batch: Batch) -> list[tuple[str, tuple[str, ...]]]:
+    return [(key, names) for key in batch for start, names in PLACES.items() if key.startswith(start)]
+
+
+def _check_rows(batch: Batch) -> None:
+    """Raises CatalogError[batch.rows] for places that are no indices of an item, or are not listed item by item."""
+    for key, _ in _with_places(batch):
+        problem = ""
+        if not isinstance(batch[key], list):
+            problem = "rows are not a list with a place for each item, so they cannot follow its change"
+            action = "Make batches with `collate_samples`."
+        elif any(rows and {"z", "z_min"} & rows.keys() for rows in batch[key]):
+            problem = "items without an affine (clips, bags of tiles) have places of the source, which cannot follow"
+            action = (
+                "Leave flips, rotation and scaling out of the augmentation; or leave these rows out of `with_`, or "
+                "their columns of places out in a `transform`; or take a view with an affine."
+            )
+        if problem:
+            raise CatalogError("batch.rows", where=key, problem=problem, action=action)
+
+
+def _moves(augmentation: Augmentation) -> bool:
+    """Whether it may move anything, rather than change values alone."""
+    turns = any(augmentation.rotation_degrees) or augmentation.scaling != (1.0, 1.0)
+    return bool(augmentation.flips) or (turns and augmentation.affine_probability > 0.0)
+
+
+def _volumes(values: Tensor, bags: bool) -> Tensor:
+    """(b, c, z, y, x) of an image or a label map; slices have one z, and so have tiles (b, tiles, c, y, x)."""
+    if bags:
+        return values.flatten(1, 2).unsqueeze(2)
+    return values.reshape(*values.shape[:2], *(1,) * (5 - values.ndim), *values.shape[2:])
 
 
 def _places(changes: Sequence[Change], size: Sequence[int], device: torch.device) -> Tensor:

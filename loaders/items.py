@@ -198,9 +198,11 @@ def _part(rules: ItemRules, item: Asked, ticket: _Ticket, found: Sequence[Array]
         image = found[ticket.image]
         if rules.normalise != "device":
             image = ticket.normalisation.finish(image)
+            if ticket.normalisation.outside_of is not None:
+                _pad(image, _inside(item.chosen, ticket.box), ticket.normalisation.outside_of)
         if ticket.box.source == IMAGE and rules.channels is not None:
-            padding = 0.0 if rules.normalise == "device" else ticket.normalisation.padding
-            image = _mapped_channels(image, rules.channels[item.chosen.row.entry], padding)
+            missing = 0.0 if rules.normalise == "device" else ticket.normalisation.missing
+            image = _mapped_channels(image, rules.channels[item.chosen.row.entry], missing)
     if ticket.layer is not None or (ticket.box.label and rules.labels and ticket.box.source == IMAGE):
         label = _label(rules, ticket, found)
     return Part(box=ticket.box, image=image, label=label)
@@ -213,6 +215,23 @@ def _label(rules: ItemRules, ticket: _Ticket, found: Sequence[Array]) -> Array:
     if ticket.invalid is not None:
         label[found[ticket.invalid] != 0] = IGNORED
     return label
+
+
+def _inside(chosen: Chosen, box: Box) -> tuple[slice, ...]:
+    """(z, y, x): the part of a box that lies in the volume."""
+    extents = chosen.row.arrays[box.source].shape[1:]
+    return tuple(
+        slice(max(0, -begin), max(0, extent - begin)) for begin, extent in zip(box.start, extents, strict=True)
+    )
+
+
+def _pad(image: Array, inside: tuple[slice, ...], values: Sequence[float]) -> None:
+    """Give each channel of `(c, *size)` its value outside of the volume, in place."""
+    outside = np.ones(image.shape[1:], np.bool_)
+    outside[inside] = False
+    if outside.any():
+        for channel, value in zip(image, values, strict=True):
+            channel[outside] = value
 
 
 def _mapped_channels(image: Array, channels: Sequence[int | None], missing: float) -> Array:
@@ -245,12 +264,8 @@ def _outside(rules: ItemRules, chosen: Chosen, part: Part) -> NDArray[np.bool_]:
     """(c, *size): True outside of the volume, and in channels that are missing."""
     image = part.image
     assert image is not None
-    extents = chosen.row.arrays[part.box.source].shape[1:]
-    inside = tuple(
-        slice(max(0, -begin), max(0, extent - begin)) for begin, extent in zip(part.box.start, extents, strict=True)
-    )
     mask = np.ones(image.shape, np.bool_)
-    mask[(slice(None), *inside)] = False
+    mask[(slice(None), *_inside(chosen, part.box))] = False
     if rules.channels is not None and part.box.source == IMAGE:
         mask[[channel is None for channel in rules.channels[chosen.row.entry]]] = True
     return mask

@@ -16,14 +16,16 @@ from medshard.loaders.sample_row import StoredLabel
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LabelMeaning:
-    """values, numbers: stored value -> output number, ascending by value; every other value becomes 0.
+    """values, numbers: stored value -> output number, ascending by value; 0 and every other value become 0.
 
     examined: bool (classes,), whether somebody looked for each class.
+    others: number of the values above 0 that are not listed: instances of a layer's one concept.
     """
 
     values: NDArray[np.int64]
     numbers: NDArray[np.int64]
     examined: NDArray[np.bool_]
+    others: int = 0
 
     def renumber(self, stored: Array, dtype: DTypeLike = np.int64) -> Array:
         """Output numbers of the same shape, of a type that holds them."""
@@ -42,7 +44,8 @@ class LabelMeaning:
         if not len(self.values):
             return np.zeros(stored.shape, np.int64)
         places = np.minimum(np.searchsorted(self.values, stored), len(self.values) - 1)
-        return np.where(self.values[places] == stored, self.numbers[places], 0)
+        unlisted = np.where(np.greater(stored, 0), self.others, 0) if self.others else 0
+        return np.where(self.values[places] == stored, self.numbers[places], unlisted)
 
     def lut(self, dtype: np.dtype[Any]) -> NDArray[np.int16] | None:
         """The number of every value of a type of one or two bytes, by its bits as an unsigned number."""
@@ -103,7 +106,8 @@ def read_meaning(
 ) -> LabelMeaning:
     """wider: concept -> further classes that its voxels are of. parts: class -> sets of concepts that cover it.
 
-    ignored: number of the values that nobody judged. Value 0 is always 0.
+    ignored: number of the values that nobody judged. Value 0 is always 0. Where one concept names every instance, all
+    values above 0 are of it.
     """
     number_of = {concept: number for number, concept in enumerate(classes, start=1)}
     numbers = dict.fromkeys(label.ignore, ignored)
@@ -112,6 +116,7 @@ def read_meaning(
         meant = (*stated, *(name for each in stated for name in wider.get(each, ())))
         numbers[value] = next((number_of[each] for each in meant if each in number_of), 0)
     numbers.pop(0, None)
+    alike = [*label.classes] if label.kind == "instance" and len(label.classes) == 1 else []
     values = sorted(numbers)
     examined = frozenset(label.examined)
     return LabelMeaning(
@@ -124,4 +129,5 @@ def read_meaning(
             ],
             np.bool_,
         ),
+        others=numbers[alike[0]] if alike else 0,
     )

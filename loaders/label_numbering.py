@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -97,7 +97,7 @@ class LabelNumbering:
 
     def _meaning(self, label: StoredLabel) -> LabelMeaning:
         # Samples whose labels mean the same share the objects, so that comparing 200 names each time is not needed.
-        facts = (label.classes, label.also, label.ignore, label.examined)
+        facts = (label.kind, label.classes, label.also, label.ignore, label.examined)
         key = tuple(map(id, facts))
         known = self._meanings.get(key)
         if known is not None and all(one is other for one, other in zip(known[0], facts, strict=True)):
@@ -146,12 +146,30 @@ def number_labels(
     _check_classes(classes, unions or {})
     finer = [concept for concept in concepts if concept not in classes]
     known = vocabulary if vocabulary is not None or not finer else load_concepts()
+    wider = _wider(finer, classes, unions or {}, known)
+    also = {concept for rows in labels_of.values() for labels, _ in rows for concept in _further(labels.values())}
+    _check_some_known(classes, {*concepts, *also, *(name for names in wider.values() for name in names)})
     return LabelNumbering(
         classes=tuple(classes),
         layers=layers,
-        wider=_wider(finer, classes, unions or {}, known),
+        wider=wider,
         parts=_parts(classes, unions or {}, known),
     )
+
+
+def _further(labels: Iterable[StoredLabel]) -> Iterator[str]:
+    return (concept for label in labels for concepts in label.also.values() for concept in concepts)
+
+
+def _check_some_known(classes: Sequence[str], known: Collection[str]) -> None:
+    """Some may be missing, since one numbering may serve several data sets; all of them missing is a slip."""
+    if classes and known and not set(classes) & set(known):
+        raise CatalogError(
+            "dataset.classes",
+            where="classes",
+            problem="none of the classes is a concept of these entries",
+            details={"classes": ", ".join(classes), "concepts": ", ".join(sorted(known))},
+        )
 
 
 def _wider(

@@ -22,6 +22,7 @@ class Normalisation:
     outside: the value of voxels outside of the volume before that is subtracted and divided.
     channels: None, or a slope and an intercept for each channel, which bring what comes out to physical units: of
         samples that are stored normalised, each channel by itself.
+    outside_of: the values of voxels outside of the volume after `finish`, where there are `channels`.
     """
 
     slope: float
@@ -31,6 +32,7 @@ class Normalisation:
     std: float
     outside: float
     channels: tuple[tuple[float, float], ...] | None = None
+    outside_of: tuple[float, ...] | None = None
 
     @property
     def scale(self) -> Scale:
@@ -58,6 +60,11 @@ class Normalisation:
         """What `outside` becomes before `finish`: rounded exactly like a voxel of that value."""
         return float(self._scale(np.array([self.outside], np.float32))[0])
 
+    @property
+    def missing(self) -> float:
+        """What a channel shows that the sample does not have, after `finish`: as outside, the smallest of several."""
+        return self.padding if self.outside_of is None else min(self.outside_of)
+
     def _scale(self, values: Array) -> Array:
         if self.clip is not None:
             np.clip(values, *self.clip, out=values)
@@ -74,8 +81,10 @@ def normalisation_of(row: SampleRow, plan: Plan, *, normalise: bool = True) -> N
     sample's smallest value or zero, whichever is smaller. With `normalise=False` values are physical and outside of
     the volume is the smallest of these three.
     Samples that are stored normalised are so already; their outside is the smallest of all channels, and 0 under a
-    plan of the kind nnunet, which pads so.
-    Raises StoreError when the plan's rule or the sample lacks the numbers that the scheme needs.
+    plan of the kind nnunet, which pads so. Physical, each channel has its own (`outside_of`).
+    Raises StoreError when the plan's rule or the sample lacks the numbers that the scheme needs, and
+    StoreError[sample.masked] for physical values of a sample whose background was set to the normalised 0: that is the
+    number of a voxel of the mean too, and next to the body resampling mixed the two.
     """
     if plan.stored == "normalised" and row.unit == "normalised":
         return _of_normalised(row, plan, normalise)
@@ -125,10 +134,13 @@ class _Values:
 
 def _of_normalised(row: SampleRow, plan: Plan, normalise: bool) -> Normalisation:
     smallest = min(row.statistics.minimum if row.statistics is not None else 0.0, 0.0)
-    channels = None
+    channels, outside_of = None, None
     if not normalise:
         facts = [row.contents["channels"][str(number)] for number in range(row.channels)]
+        if any(channel.get("masked") for channel in facts):
+            raise _masked(row, plan)
         channels = tuple((float(channel["slope"]), float(channel["intercept"])) for channel in facts)
+        outside_of = tuple(_outside_of(channel, smallest) for channel in facts)
     return Normalisation(
         slope=row.slope,
         intercept=row.intercept,
@@ -137,6 +149,23 @@ def _of_normalised(row: SampleRow, plan: Plan, normalise: bool) -> Normalisation
         std=1.0,
         outside=0.0 if plan.kind == "nnunet" else smallest,
         channels=channels,
+        outside_of=outside_of,
+    )
+
+
+def _outside_of(channel: Mapping[str, Any], smallest: float) -> float:
+    """The physical value outside of the volume: the least of the lower clip value, `smallest` (normalised) and 0."""
+    lower_clip = [] if channel.get("clip") is None else [float(channel["clip"][0])]
+    return min(0.0, float(channel["slope"]) * smallest + float(channel["intercept"]), *lower_clip)
+
+
+def _masked(row: SampleRow, plan: Plan) -> StoreError:
+    return StoreError(
+        "sample.masked",
+        where=row.name,
+        problem="its background was set to the normalised 0, so physical values cannot be told from what is stored",
+        details={"plan": plan.name, "kind": plan.kind},
+        action="Read it normalised, or take physical values from a plan of another kind (volume).",
     )
 
 

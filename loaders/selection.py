@@ -21,7 +21,7 @@ from medshard.loaders.label_numbering import LabelNumbering
 from medshard.loaders.needs import Need
 from medshard.loaders.sample_row import parse_labels
 from medshard.loaders.shard_reader import SampleIndex
-from medshard.registry.splits import read_split
+from medshard.registry.splits import SplitRow, read_split
 from medshard.registry.store import read_manifest
 from medshard.registry.store.objects import ObjectRef, Store
 
@@ -30,6 +30,7 @@ Mask = NDArray[np.bool_]
 CULPRITS_SHOWN = 8
 
 _USED, _NOT_ASKED_FOR = -1, -2
+_TOLD = pa.schema({"case": pa.string(), "patient": pa.string()})
 
 
 @dataclass(frozen=True)
@@ -97,13 +98,29 @@ class Selection:
         return [np.asarray(index.column(name))[rows] for index, rows in zip(self._indices, self.rows, strict=True)]
 
 
-def read_part(store: Store, split: ObjectRef | str | Path, part: str, fold: int | None = None) -> set[CaseName]:
+def read_part(
+    store: Store,
+    split: ObjectRef | str | Path,
+    part: str,
+    fold: int | None = None,
+    *,
+    indices: Sequence[SampleIndex] = (),
+) -> set[CaseName]:
     """The (entry, case) pairs of one part of a split, in one fold of it where one is given.
 
-    split: its name, its digest, its object or the path of its table. Raises SplitError when it cannot be read, leaks,
-    or has no such part or fold.
+    split: its name, its digest, its object or the path of its table. indices: of the shards that are read by it.
+    Raises SplitError when it cannot be read, leaks, has no such part or fold, or, in whatever part, names another
+    patient for a case than the shards do.
     """
-    return {row.name for row in read_split(store, split).rows_of(part, fold)}
+    table = read_split(store, split)
+    chosen = {row.name for row in table.rows_of(part, fold)}
+    rows_of: dict[str, list[SplitRow]] = {index.entry: [] for index in indices}
+    for row in table.rows:
+        if row.entry in rows_of:
+            rows_of[row.entry].append(row)
+    for index in indices:
+        _check_patients(index, rows_of[index.entry])
+    return chosen
 
 
 def select_samples(
@@ -242,6 +259,25 @@ def _check_real(index: SampleIndex, codes: NDArray[np.int8]) -> None:
             problem="cases that a program made are held out; scores on them say nothing of patients",
             details={"cases": _some(cases, len(made))},
             action="Make the split again with `medshard split make`; it keeps them in train.",
+        )
+
+
+def _check_patients(index: SampleIndex, rows: Sequence[SplitRow]) -> None:
+    """Raise SplitError[split.other_patient] when a row names another patient than the sample of its case."""
+    told = pa.table({"case": [row.case for row in rows], "patient": [row.patient for row in rows]}, _TOLD)
+    places = pc.index_in(told["case"], value_set=index.table["case"].combine_chunks())
+    sharded = pc.is_valid(places)
+    told, found = told.filter(sharded), index.table["patient"].take(places.filter(sharded))
+    wrong = np.flatnonzero(_mask(pc.not_equal(told["patient"], found)))
+    if len(wrong):
+        shown = pa.array(wrong[:CULPRITS_SHOWN])
+        pairs = zip(told.take(shown).to_pylist(), found.take(shown).to_pylist(), strict=True)
+        raise SplitError(
+            "split.other_patient",
+            where=index.entry,
+            problem=f"the split and the shards name different patients for {len(wrong)} cases",
+            details={row["case"]: f"{row['patient']} in the split, {patient} in the shards" for row, patient in pairs},
+            action="Make the split again from the current cases; build the shards again where these are the older.",
         )
 
 

@@ -22,8 +22,8 @@ from medshard.loaders.mixture import Mixture
 from medshard.loaders.schedule import UNITS, Schedule, keyed, permuted, units_of
 from medshard.registry.store.digests import sha256_bytes, sha256_json
 
-# 2: permuted passes, whole-number shares, class balancing across cases.
-STREAM_VERSION = 2
+# 3: the occurrences of a component or class are in the order of the numbers, so that passes are whole in a mixture too.
+STREAM_VERSION = 3
 
 Sampling = Literal["permuted", "independent"]
 
@@ -45,8 +45,8 @@ class Stream:
     grouped_batch: where given, all samples of a global batch of this size are of one component of the mixture, which
         are then dealt batch by batch: for components whose items cannot be in one batch.
     sampling: "permuted": the draws of a component go through its samples in a new order each time, every sample once
-        before one comes twice; shares are kept to within a few draws. "independent": every draw is on its own, as with
-        replacement.
+        before one comes twice; of N draws (or grouped batches) each share is kept to within log2(N) + 1.
+        "independent": every draw is on its own, as with replacement.
     balance: where given, a foreground window is placed on a class that is chosen first, in a sample that has it; the
         other windows follow the mixture.
     sources: for each entry what its rows are rows of, such as the digest of the index; only compared on resume.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from medshard.errors import SplitError
 from medshard.registry.catalog import Catalog
 from medshard.registry.schema import Entry
 from medshard.registry.splits import (
@@ -58,8 +59,26 @@ def make_named_split(
         gathered = gather_cases(store, catalog, entries)
         cases = [_all_labelled(case) for case in gathered.cases] if unlabelled_too else gathered.cases
         earlier = read_split(store, before) if before else None
-        split = make_split(cases, entries=list(catalog), rules=rules, previous=earlier)
+        if earlier is not None:
+            _check_folds(earlier, rules, name)
+        split = make_split(cases, entries=list(catalog), rules=rules, previous=earlier, unsplit=gathered.unfit)
         return save_split(store, name, split, gathered.manifests), split
+
+
+def _check_folds(earlier: Split, rules: SplitRules, name: str) -> None:
+    """Raise SplitError[split.folds] where a cross-validation would go on from parts, or the other way round.
+
+    The val part of the one would be trained on by the other.
+    """
+    had = len({row.fold for row in earlier.rows if row.fold is not None})
+    if had != rules.folds:
+        raise SplitError(
+            "split.folds",
+            where=name,
+            problem="a split goes on from one with as many folds, and this has another number of them",
+            details={"folds": rules.folds, "folds of the previous split": had},
+            action="Give it another name, or --afresh: what was tested may be trained on then.",
+        )
 
 
 def make_named_shipped_split(
@@ -68,7 +87,7 @@ def make_named_shipped_split(
     """The split as shipped, without its leaks, under a name. Raises as `make_named_split` does."""
     with hold_lease(store, f"splits/{name}"):
         gathered = gather_cases(store, catalog, entries)
-        split = make_shipped_split(gathered.cases, entries=list(catalog))
+        split = make_shipped_split(gathered.cases, entries=list(catalog), unsplit=gathered.unfit)
         return save_split(store, name, split, gathered.manifests), split
 
 
@@ -76,7 +95,7 @@ def check_named_split(store: Store, catalog: Catalog, name: str | Path, *, suspe
     """The leaks of a split by what is known today. Raises SplitError, and StoreError when an entry is not built."""
     split = load_split(store, name)
     gathered = gather_cases(store, catalog, sorted({row.entry for row in split.rows}))
-    return find_leaks(split, gathered.cases, list(catalog), suspected=suspected)
+    return find_leaks(split, [*gathered.cases, *gathered.unfit], list(catalog), suspected=suspected)
 
 
 def check_shipped_split(
@@ -84,21 +103,25 @@ def check_shipped_split(
 ) -> tuple[list[SplitCase], tuple[Leak, ...]]:
     """The cases of entries, and the leaks of the split that they were shipped with."""
     gathered = gather_cases(store, catalog, entries)
-    return gathered.cases, shipped_leaks(gathered.cases, list(catalog))
+    return gathered.cases, shipped_leaks(gathered.cases, list(catalog), gathered.unfit)
 
 
 @dataclass(frozen=True, kw_only=True)
 class GatheredCases:
-    """manifests: entry -> digest of the manifest of its cases."""
+    """cases: to be split. unfit: fit for no purpose; they too may show that two patients are one.
+
+    manifests: entry -> digest of the manifest of its cases.
+    """
 
     cases: list[SplitCase]
+    unfit: list[SplitCase]
     manifests: Mapping[str, str]
 
 
 def gather_cases(
     store: Store, catalog: Catalog, entries: Iterable[str], *, is_labelled: Callable[[CaseRecord], bool] | None = None
 ) -> GatheredCases:
-    """All cases of built entries that are fit for some purpose.
+    """All cases of built entries: those that are fit for some purpose, and apart from them the others.
 
     is_labelled: of a record of the stage `cases`; those fit for evaluation, where not given.
     Raises CatalogError for an entry that is unknown or invalid, which declares no overlaps; StoreError for one that is
@@ -106,6 +129,7 @@ def gather_cases(
     """
     judge = is_labelled or (lambda record: record.fit_for(Purpose.EVALUATION.value))
     cases: list[SplitCase] = []
+    unfit: list[SplitCase] = []
     manifests: dict[str, str] = {}
     patients: dict[str, set[str]] = {}
     for name in dict.fromkeys(entries):
@@ -114,15 +138,14 @@ def gather_cases(
         records = read_manifest(store, head.manifest)
         measured = _fingerprints(store, name)
         manifests[name] = head.manifest.digest
-        cases += [
-            split_case(record, entry, measured.get(record.case, {}), labelled=judge(record))
-            for record in records.good
-            if any(record.fit_for(purpose.value) for purpose in Purpose)
-        ]
+        for record in records.good:
+            is_fit = any(record.fit_for(purpose.value) for purpose in Purpose)
+            case = split_case(record, entry, measured.get(record.case, {}), labelled=judge(record))
+            (cases if is_fit else unfit).append(case)
         if not records.excluded:
             patients[name] = {str(record.facts["patient"]) for record in records.good}
     check_overlaps(patients, list(catalog))
-    return GatheredCases(cases=cases, manifests=manifests)
+    return GatheredCases(cases=cases, unfit=unfit, manifests=manifests)
 
 
 def split_case(record: CaseRecord, entry: Entry, fingerprint: Mapping[str, Any], *, labelled: bool) -> SplitCase:

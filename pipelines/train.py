@@ -66,8 +66,10 @@ def build_split(store: Store, recipe: Recipe, catalog: Catalog) -> Head:
     sharded = {(record.entry, record.case) for record in records}
     gathered = gather_cases(store, catalog, recipe.all_entries, is_labelled=lambda record: _is_scored(record, recipe))
     cases = [case for case in gathered.cases if case.name in sharded]
+    # A case without a shard is in no part, and may still be what shows that two patients are one.
+    unsharded = [case for case in gathered.cases if case.name not in sharded]
     rules = SplitRules(fractions=recipe.split.fractions.model_dump(), seed=recipe.split.seed)
-    split = make_split(cases, entries=list(catalog), rules=rules)
+    split = make_split(cases, entries=list(catalog), rules=rules, unsplit=[*unsharded, *gathered.unfit])
     return _publish_split(store, recipe, split, records)
 
 

@@ -65,8 +65,21 @@ def gap_masks(gaps: Sequence[Gap], reference: Image, grid: Grid) -> Mapping[str,
 
 
 def _on_grid(gap: Gap, reference: Image, grid: Grid) -> NDArray[np.bool_]:
-    corner = np.linalg.inv(reference.affine) @ grid[1] @ [-0.5, -0.5, -0.5, 1.0]
-    if same_grid(gap.image, reference) and np.allclose(corner[:3], -0.5, atol=1e-6):
-        return touched_mask(gap.mask, grid[0])
+    part = _part_of(reference, grid)
+    if part is not None and same_grid(gap.image, reference):
+        return touched_mask(gap.mask[part], grid[0])
     mask = replace(gap.image, array=gap.mask[None].astype(np.uint8), rescale=Rescale())
     return np.asarray(resample_onto(mask, *grid, kernel="linear")[0] > 0.0)
+
+
+def _part_of(reference: Image, grid: Grid) -> tuple[slice, slice, slice] | None:
+    """The whole voxels of the reference that lie within the outer edges of a grid; None where the edges cut voxels."""
+    corners = np.column_stack([[-0.5, -0.5, -0.5, 1.0], [*(length - 0.5 for length in grid[0]), 1.0]])
+    edges = (np.linalg.inv(reference.affine) @ grid[1] @ corners)[:3] + 0.5
+    whole = np.rint(edges)
+    low, high = whole.T.astype(int).tolist()
+    inside = all(0 <= a < b <= n for a, b, n in zip(low, high, reference.shape, strict=True))
+    if not inside or not np.allclose(edges, whole, rtol=0.0, atol=1e-6):
+        return None
+    z, y, x = (slice(a, b) for a, b in zip(low, high, strict=True))
+    return z, y, x

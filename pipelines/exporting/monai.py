@@ -41,14 +41,14 @@ IGNORED_IN_MASKS = 255
 
 @dataclass(frozen=True, kw_only=True)
 class _Job:
-    """What holds for all cases. lists: name -> its items. modalities: of the channels, of the first case."""
+    """What holds for all cases. lists: name -> its items. modalities: number of a channel -> what it shows."""
 
     folder: Path
     request: ExportRequest
     numbering: Numbering
     report: Report
     lists: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    modalities: dict[str, str] = field(default_factory=dict)
+    modalities: dict[str, list[str]] = field(default_factory=dict)
 
 
 def export_monai(request: ExportRequest) -> Path:
@@ -124,9 +124,10 @@ def _export_case(job: _Job, case: ExportCase, chosen: Chosen) -> None:
     item |= {"synthetic": True} if case.synthetic else {}
     job.lists.setdefault(_list_of(case, chosen, item), []).append(item)
     job.report.cases[case.case] = case_facts(case, files=files)
-    if not job.modalities:
-        shown = (channel.image.modality or case.modality for channel in channels)
-        job.modalities.update({str(number): name for number, name in enumerate(shown)})
+    for number, channel in enumerate(channels):
+        shown = job.modalities.setdefault(str(number), [])
+        if (modality := channel.image.modality or case.modality) not in shown:
+            shown.append(modality)
 
 
 def _labels(job: _Job, case: ExportCase, grid: OnOneGrid, files: dict[str, Any]) -> dict[str, Any]:
@@ -214,7 +215,7 @@ def _datalist(job: _Job) -> dict[str, Any]:
         "reference": citation_of(entry),
         "licence": entry.licence.id,
         "release": entry.version,
-        "modality": job.modalities,
+        "modality": {number: " or ".join(sorted(shown)) for number, shown in job.modalities.items()},
         "labels": labels,
         "numTraining": len(lists.get("training", ())),
         "numTest": len(lists.get("test", ())),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from medshard import __version__
+from medshard.errors import MedshardError
 from medshard.pipelines.exporting.cases import Chosen, ExportCase
 from medshard.pipelines.exporting.permission import obstacles
 from medshard.registry.acquisition.gates.acceptance import accepted
@@ -70,7 +71,18 @@ def case_facts(case: ExportCase, **more: Any) -> dict[str, Any]:
 def write_papers(
     folder: Path, store: Store, entry: Entry, chosen: Chosen, report: Report, *, for_own_use: bool
 ) -> None:
-    """NOTICE.md, lineage.json and export.json. What was written is what `report.cases` names."""
+    """NOTICE.md, lineage.json and export.json. What was written is what `report.cases` names.
+
+    Raises MedshardError[export.no_cases] when nothing was.
+    """
+    if not report.cases:
+        raise MedshardError(
+            "export.no_cases",
+            where=entry.id,
+            problem="no case could be exported",
+            details=dict(list(report.left_out.items())[:5]),
+            action="Look at --image, --concept and --modality: they have to name what the entry has.",
+        )
     report.left_out = dict(sorted({**chosen.left_out, **report.left_out}.items()))
     written = [case for case in chosen.cases if case.case in report.cases]
     _say_what_stays_behind(written, report)

@@ -17,7 +17,7 @@ from medshard.registry.schema import Entry
 from medshard.registry.splits.dealing import ENTRY, Dealt, deal, even_quotas
 from medshard.registry.splits.graph import LeakageGraph, SplitCase, leakage_graph
 from medshard.registry.splits.leaving_out import Placed, settle
-from medshard.registry.splits.table import PARTS, LeftOutCase, Making, Part, Split
+from medshard.registry.splits.table import PARTS, LeftOutCase, Making, Part, Split, SplitRow
 from medshard.registry.splits.ties import Tie, find_ties, suspicions
 
 STRATA = ("entry", "modality", "site", "class")
@@ -45,13 +45,18 @@ class SplitRules:
 
 
 def make_split(
-    cases: Sequence[SplitCase], *, entries: Iterable[Entry], rules: SplitRules, previous: Split | None = None
+    cases: Sequence[SplitCase],
+    *,
+    entries: Iterable[Entry],
+    rules: SplitRules,
+    previous: Split | None = None,
+    unsplit: Sequence[SplitCase] = (),
 ) -> Split:
     """Deal whole components to train, val and test, and to folds.
 
     entries: of the catalog, all of them: two data sets may share a patient through a third one. previous: its
     components keep their parts and folds; docs/splits.md says what happens when one that was trained on turns out to
-    be one that is tested.
+    be one that is tested. unsplit: further cases, which are in no part, but may show that two patients are one.
 
     Components without a label, and all that is left, go to train. The order of dealing is the hash of (seed,
     component), so it does not depend on how the cases are listed. Each of val and test with a positive share gets at
@@ -61,10 +66,12 @@ def make_split(
     """
     _check_rules(rules, {case.entry for case in cases})
     known = list(entries)
-    graph = leakage_graph(cases, known)
+    graph = leakage_graph([*cases, *unsplit], known)
     ties = find_ties(known, graph, {case.entry for case in cases}, suspected=rules.suspected)
     barred = _barred_entries(cases, ties, rules)
-    groups = _groups(cases, graph, previous)
+    groups = _groups(cases, graph)
+    if previous is not None:
+        _take_over(groups, graph, previous, {case.name: case.patient for case in [*cases, *unsplit]})
     candidates = [group for group in groups.values() if group.is_dealt(barred)]
     places = _dealt_places(candidates, rules, barred)
     for name, group in groups.items():
@@ -99,7 +106,7 @@ class _Group:
         return self.labelled and (is_held or not self.entries & barred.keys())
 
 
-def _groups(cases: Iterable[SplitCase], graph: LeakageGraph, previous: Split | None) -> dict[str, _Group]:
+def _groups(cases: Iterable[SplitCase], graph: LeakageGraph) -> dict[str, _Group]:
     groups: dict[str, _Group] = {}
     for case in cases:
         name = graph.component_of[case.entry, case.patient]
@@ -108,16 +115,25 @@ def _groups(cases: Iterable[SplitCase], graph: LeakageGraph, previous: Split | N
         if not case.synthetic:
             group.labelled |= case.labelled
             group.labels.update(case.strata)
-    if previous is not None:
-        _take_over(groups, graph, previous)
     return groups
 
 
-def _take_over(groups: Mapping[str, _Group], graph: LeakageGraph, previous: Split) -> None:
-    """Parts and folds of the previous split. A component that has become one of several is where the strictest was."""
+def _take_over(
+    groups: Mapping[str, _Group], graph: LeakageGraph, previous: Split, patient_of: Mapping[tuple[str, str], str]
+) -> None:
+    """Parts and folds of the previous split. A component that has become one of several is where the strictest was.
+
+    patient_of: (entry, case) -> its patient today. Where that is another name than before, nobody can say here
+    whether the patient or the case was renamed: both patients are taken to have been in that part.
+    """
     rank: dict[Part, int] = {part: number for number, part in enumerate(PARTS)}
-    was = [(row.entry, row.patient, row.part, row.fold) for row in previous.rows]
-    was += [(case.entry, case.patient, case.was, None) for case in previous.left_out if case.was is not None]
+    then: list[tuple[SplitRow | LeftOutCase, Part, int | None]] = [(row, row.part, row.fold) for row in previous.rows]
+    then += [(case, case.was, None) for case in previous.left_out if case.was is not None]
+    was = {
+        (case.entry, patient, part, fold)
+        for case, part, fold in then
+        for patient in (case.patient, patient_of.get(case.name, case.patient))
+    }
     for entry, patient, part, fold in sorted(was, key=lambda row: (row[0], row[1], -1 if row[3] is None else row[3])):
         group = groups.get(graph.component_of.get((entry, patient), ""))
         if group is None:

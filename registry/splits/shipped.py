@@ -33,20 +33,24 @@ def as_shipped(cases: Iterable[SplitCase], entries: Iterable[Entry]) -> Split:
     return Split(in_order(rows), making=Making(shipped=True))
 
 
-def shipped_leaks(cases: Sequence[SplitCase], entries: Iterable[Entry]) -> tuple[Leak, ...]:
-    """What is on both sides of the split as shipped."""
+def shipped_leaks(
+    cases: Sequence[SplitCase], entries: Iterable[Entry], unsplit: Sequence[SplitCase] = ()
+) -> tuple[Leak, ...]:
+    """What is on both sides of the split as shipped. unsplit: see `make_split`."""
     known = list(entries)
-    return find_leaks(as_shipped(cases, known), cases, known)
+    return find_leaks(as_shipped(cases, known), [*cases, *unsplit], known)
 
 
-def make_shipped_split(cases: Sequence[SplitCase], *, entries: Iterable[Entry]) -> Split:
-    """The split as shipped without its leaks. Test wins over val, and val over train.
+def make_shipped_split(
+    cases: Sequence[SplitCase], *, entries: Iterable[Entry], unsplit: Sequence[SplitCase] = ()
+) -> Split:
+    """The split as shipped without its leaks. Test wins over val, and val over train. unsplit: see `make_split`.
 
     A component is in the strictest part that it was shipped in; its other cases are left out, and so are synthetic
     cases of a component that is held out, and entries that share people, nobody knows which, with one that is held out.
     """
     known = list(entries)
-    graph = leakage_graph(cases, known)
+    graph = leakage_graph([*cases, *unsplit], known)
     strictest: dict[str, Part] = {}
     for case in cases:
         component, part = graph.component_of[case.entry, case.patient], _part(case)

@@ -47,7 +47,7 @@ def find_ties(entries: Iterable[Entry], graph: LeakageGraph, present: Collection
 
     An overlap ties nothing where its patients are known: it lists pairs (of every patient, where it says that all are
     shared), or each patient that it says is shared was found by its voxels. Two entries that are both drawn
-    from a third one, absent here, are tied as well. suspected: overlaps that are only possible count too.
+    from a third one, present or not, are tied as well. suspected: overlaps that are only possible count too.
     """
     known = _patients_by_entry(graph)
     ties: set[Tie] = set()
@@ -60,7 +60,7 @@ def find_ties(entries: Iterable[Entry], graph: LeakageGraph, present: Collection
                 if side.entry in present and side.other in present:
                     one, other = sorted((side.entry, side.other))
                     ties.add(Tie(one=one, other=other, evidence=side.evidence))
-                elif side.entry in present and side.kind in _CONTAINED:
+                if side.entry in present and side.kind in _CONTAINED:
                     drawn_from[side.other][side.entry] = side.evidence
     direct = {(tie.one, tie.other) for tie in ties}
     for source, drawn in drawn_from.items():

@@ -13,6 +13,7 @@ from medshard.converters.plan_declaration import EXPECTED
 from medshard.converters.plan_kinds import RULES
 from medshard.converters.plan_resolution import fitting_kinds, resolve_plan
 from medshard.converters.plan_spacing import isotropic_spacing
+from medshard.converters.sampling.normalised import array_channels
 from medshard.converters.video import Video
 from medshard.converters.volume import Image, LeadingAxis, Rescale, Volume
 from medshard.errors import CatalogError, StoreError
@@ -236,3 +237,18 @@ def test_every_kind_has_its_rules_and_every_field_says_what_it_expects():
     assert kinds | {"native"} == set(RULES)
     assert set(EXPECTED) == set(PlanDeclaration.model_fields)
     assert fitting_kinds(("t1",), facts_of(T1))[0] == "volume"
+
+
+def test_a_reference_of_several_channels_has_its_rule_by_name_and_views_theirs_by_modality():
+    ct = image_of((2.0, 1.0, 1.0), (2, 6, 20, 20), modality="CT")
+    plan = resolve(
+        {"kind": "pairs", "channels": ["fixed", "pet"], "relation": "registration"}, {"fixed": ct, "pet": PAIR["pet"]}
+    )
+    assert (plan.channels, plan.stored) == (("fixed",), "normalised")
+    assert plan.intensity["fixed"].scheme == "dataset"
+    assert {"fixed", "PT"} <= plan.intensity.keys()
+    assert {"intensity.fixed", "intensity.PT"} <= plan.reasons.keys()
+    (first, _) = array_channels(plan.channels, [ct], plan)
+    assert first.rule == plan.intensity["fixed"]
+    single = resolve({"kind": "pairs", "channels": ["ct", "pet"], "relation": "registration"}, PAIR)
+    assert (single.stored, set(single.intensity)) == ("physical", {"CT", "PT"})

@@ -340,3 +340,15 @@ def test_resampling_says_what_it_did_to_the_number_of_pieces():
     coarse = replace(PLAN, spacing_mm=(12.0, 9.0, 9.0))
     sample = make_sample(volume_of({"t1": image_of()}, {"organs": layer_of(labels, {1: "liver", 3: "spleen"})}), coarse)
     assert sample.labels["organs"].component_ratio["liver"] == 0.5
+
+
+@pytest.mark.parametrize(("spacing", "marked"), [((3.0, 1.0, 1.0), [8]), ((1.5, 1.0, 1.0), [15, 16, 17, 18])])
+def test_a_gap_is_marked_in_its_place_where_the_crop_cuts_off_the_far_end(spacing, marked):
+    values = np.zeros((1, 20, 8, 8), np.float32)
+    values[0, :10] = np.random.default_rng(0).normal(300, 50, (10, 8, 8))
+    values[0, 8] = np.nan
+    image = image_of(values, affine=np.eye(4)[:, [2, 1, 0, 3]] @ np.diag([3.0, 1.0, 1.0, 1.0]))
+    plan = replace(PLAN, kind="nnunet", channels=("t1",), spacing_mm=spacing, stored="normalised", crop_to_nonzero=True)
+    sample = make_sample(volume_of({"t1": image}), plan)
+    assert sample.grids["t1"].crop == ((0, 10), (0, 8), (0, 8))
+    assert np.flatnonzero(sample.masks["not_finite"][0].any(axis=(1, 2))).tolist() == marked

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -177,6 +178,93 @@ def test_turned_images_are_those_of_scipy_at_the_places_that_the_affine_says(sto
         # Of places halfway between two voxels either may be the nearest.
         assert (found["label"][n, 0].numpy() == label).mean() > 0.999
         assert (found["label"][n] == -100).any()
+
+
+@pytest.mark.parametrize("augmentation", [MIRRORED, TURNED], ids=["mirrored", "turned"])
+@pytest.mark.parametrize(
+    "view", [WindowView((16, 30, 26)), SliceView(axis=1, size=(20, 30))], ids=lambda view: type(view).__name__
+)
+def test_what_lies_beside_the_voxels_stays_at_its_place_in_the_body(
+    store: Store, view: Any, augmentation: Augmentation
+) -> None:
+    beside = ["annotations/findings", "annotations/points", "meshes/skull"]
+    batch = batch_of(ShardDataset(store, ["scans"], view=view, with_=beside, normalise="device"), list(range(6)))
+    plain, found = CPU(batch), DeviceTransform(device="cpu", augmentation=augmentation)(batch)
+    changed = 0
+    for n in range(6):
+        before, after = plain["affine"][n].numpy(), found["affine"][n].numpy()
+        for key, name in (("annotations/points", "point"), ("meshes/skull", "points")):
+            body = [before @ [*point, 1] for point in plain[key][n][name].tolist()]
+            expected = np.array([np.linalg.solve(after, place)[:3] for place in body])
+            np.testing.assert_allclose(found[key][n][name], expected, atol=1e-3)
+            assert found[key][n][name].dtype == torch.float32
+            changed += not np.allclose(plain[key][n][name], expected, atol=1e-3)
+        (edges,) = plain["annotations/findings"][n]["box"].tolist()
+        corners = [before @ [*corner, 1] for corner in product(*zip(edges[:3], edges[3:], strict=True))]
+        corners = np.array([np.linalg.solve(after, corner)[:3] for corner in corners])
+        hull = [*corners.min(axis=0), *corners.max(axis=0)]
+        np.testing.assert_allclose(found["annotations/findings"][n]["box"], [hull], atol=1e-3)
+        assert found["annotations/findings"][n]["class"].tolist() == [2]
+        assert torch.equal(found["meshes/skull"][n]["vertices"], batch["meshes/skull"][n]["vertices"])  # millimetres
+    assert changed > 3
+
+
+def test_a_box_goes_where_its_voxels_go() -> None:
+    image = torch.zeros(40, 1, 4, 6, 8)
+    image[:, :, 0:1, 1:3, 5:8] = 1
+    rows = [{"box": torch.tensor([[-0.5, 0.5, 4.5, 0.5, 2.5, 7.5]])} for _ in range(38)] + [
+        None,
+        {"box": torch.ones(0, 6)},
+    ]
+    batch = {"image": image, "augmentation_seed": torch.arange(40), "annotations/findings": rows}
+    found = DeviceTransform(device="cpu", augmentation=MIRRORED)(batch)
+    seen = set()
+    for volume, each in zip(found["image"][:38, 0], found["annotations/findings"], strict=False):
+        voxels = volume.nonzero()
+        around = [*(voxels.amin(dim=0) - 0.5).tolist(), *(voxels.amax(dim=0) + 0.5).tolist()]
+        assert each["box"].tolist() == [around]
+        seen.add(tuple(around))
+    assert len(seen) == 8
+    assert found["annotations/findings"][38] is None
+    assert found["annotations/findings"][39]["box"].shape == (0, 6)
+    assert rows[0]["box"].tolist() == [[-0.5, 0.5, 4.5, 0.5, 2.5, 7.5]]  # the caller's batch stays
+
+
+@pytest.mark.parametrize("labels", ["nearest", "linear"])
+def test_the_tiles_of_a_bag_change_as_slices_do_each_colour_on_its_own(store: Store, labels: Any) -> None:
+    augmentation = Augmentation(
+        rotation_degrees=(40, 0, 0), scaling=(0.8, 1.25), affine_probability=0.5, flips=(0, 1, 2)
+    )
+    change = DeviceTransform(device="cpu", augmentation=augmentation, labels=labels)
+    dataset = ShardDataset(store, ["slides"], view=TilesView(3), foreground=1.0, normalise="device", with_=["places"])
+    batch = batch_of(dataset, list(range(8)))
+    batch["image"] = torch.randint(0, 99, batch["image"].shape, generator=torch.Generator().manual_seed(0)).to(
+        torch.uint8
+    )
+    bag = change(batch)
+    for tile in range(3):
+        alone = {key: batch[key] for key in ("augmentation_seed", "image_scale")}
+        alone |= {"image": batch["image"][:, tile], "label": batch["label"][:, tile]}
+        slices = change(alone)
+        assert torch.equal(bag["image"][:, tile], slices["image"])
+        assert torch.equal(bag["label"][:, tile], slices["label"])
+    across = DeviceTransform(device="cpu", augmentation=Augmentation(flips=(0,), affine_probability=0.0))
+    assert torch.equal(across(batch)["image"], CPU(batch)["image"])
+    assert not torch.equal(bag["image"], CPU(batch)["image"])
+
+
+def test_rows_that_cannot_follow_a_change_are_refused(store: Store) -> None:
+    films = ShardDataset(store, ["films"], view=ClipView(4), with_=["annotations/tools"], normalise="device")
+    clips = batch_of(films, [0, 1])
+    for moving in (MIRRORED, TURNED):
+        with pytest.raises(CatalogError, match=r"batch\.rows.*annotations/tools"):
+            DeviceTransform(device="cpu", augmentation=moving)(clips)
+    louder = DeviceTransform(device="cpu", augmentation=Augmentation(noise=1.0, noise_probability=1.0))(clips)
+    assert louder["annotations/tools"][0]["z_max"].tolist() == clips["annotations/tools"][0]["z_max"].tolist()
+    stacked = {"image": torch.zeros(1, 1, 2, 2, 2), "augmentation_seed": torch.zeros(1, dtype=torch.int64)}
+    stacked["annotations/findings"] = {"box": torch.zeros(1, 1, 6)}
+    with pytest.raises(CatalogError, match=r"(?s)batch\.rows.*collate_samples"):
+        DeviceTransform(device="cpu", augmentation=MIRRORED)(stacked)
 
 
 def test_rotation_is_in_millimetres() -> None:

@@ -207,3 +207,17 @@ def test_it_gets_one_from_the_samples_of_a_batch_where_somebody_did(sigmoid: boo
     head = step([[True, True, False], [True, True, True]], targets, sigmoid=sigmoid)
     assert head.weight.grad is not None
     assert torch.count_nonzero(head.weight.grad[2 if sigmoid else 3]) > 0
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32])
+def test_all_instances_of_the_one_concept_are_of_its_class(dtype: type) -> None:
+    numbering = numbered(WHOLE, classes=["kidney", "liver"])
+    stored = np.array([0, 1, 1, 2, 3, 9], dtype)
+    livers = label_of({1: "liver"}, kind="instance", ignore=(9,))
+    assert numbering.renumber(stored, livers).tolist() == [0, 2, 2, 2, 2, IGNORED]
+    assert numbering.values_of(livers, 2) == (1,)  # as which draws list all of them
+    assert numbering.renumber(stored, label_of({1: "liver"}, ignore=(9,))).tolist() == [0, 2, 2, 0, 0, IGNORED]
+    both = label_of({1: "liver", 2: "kidney"}, kind="instance")
+    assert numbering.renumber(stored, both).tolist() == [0, 2, 2, 1, 0, 0]
+    nothing = label_of({1: "spleen"}, kind="instance")
+    assert not numbering.renumber(stored, nothing).any()

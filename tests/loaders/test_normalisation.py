@@ -11,9 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medshard.converters.plan import IntensityRule, Plan
-from medshard.converters.samples import IntensityStatistics
+from medshard.converters.samples import IntensityStatistics, make_sample
+from medshard.converters.volume import Image, Rescale, Volume
+from medshard.errors import StoreError
+from medshard.loaders import ShardDataset
 from medshard.loaders.normalisation import Normalisation, normalisation_of, view_normalisation
+from medshard.loaders.views import WholeView
 from medshard.loaders.windows import Scale
+from medshard.registry.store import Store
 
 PLAN = Plan(name="p", entry="e", recipe_digest="", channels=("mr",), spacing_mm=None)
 STATISTICS = IntensityStatistics(mean=100.0, std=20.0, minimum=-5.0, maximum=400.0)
@@ -102,3 +107,65 @@ def test_a_view_goes_by_the_rule_of_its_own_modality():
 def test_a_rule_without_numbers_is_refused():
     with pytest.raises(Exception, match="no mean and standard deviation"):
         normalisation_of(row_of(statistics=None), PLAN)
+
+
+def normalised_row(*channels):
+    return row_of(
+        unit="normalised", contents={"channels": {str(number): facts for number, facts in enumerate(channels)}}
+    )
+
+
+def test_outside_of_a_normalised_sample_each_channel_is_physically_at_its_least():
+    row = normalised_row(
+        {"slope": 200.0, "intercept": 40.0, "clip": [-1100.0, 600.0], "masked": False},
+        {"slope": 2.0, "intercept": 30.0, "clip": None, "masked": False},
+        {"slope": 2.0, "intercept": -1.0, "clip": None, "masked": False},
+    )
+    row.channels = 3
+    for kind in ("volume", "nnunet"):
+        found = normalisation_of(row, replace(PLAN, stored="normalised", kind=kind), normalise=False)
+        # -5 normalised is -960, 20 and -11; the clip of the first lies lower, and 0 below the second.
+        assert found.outside_of == (-1100.0, 0.0, -11.0)
+        assert found.missing == -1100.0
+    assert normalisation_of(row, replace(PLAN, stored="normalised")).outside_of is None
+
+
+def test_physical_values_of_a_masked_background_are_refused():
+    plain = {"slope": 20.0, "intercept": 300.0, "clip": None, "masked": False}
+    row = normalised_row(plain, {**plain, "masked": True})
+    plan = replace(PLAN, stored="normalised", kind="nnunet")
+    with pytest.raises(StoreError, match=r"sample\.masked.*e/c"):
+        normalisation_of(row, plan, normalise=False)
+    assert normalisation_of(row, plan).outside == 0.0
+
+
+def test_physical_values_of_normalised_channels_are_padded_with_their_own_least(tmp_path, publish):
+    values = np.random.default_rng(0).integers(400, 600, (2, 4, 6, 6)).astype(np.int16)
+    affine = np.eye(4)[:, [2, 1, 0, 3]]
+    images = {
+        "ct": Image(array=values[:1] - 1500, affine=affine, modality="CT", rescale=Rescale(unit="HU")),
+        "mr": Image(array=values[1:], affine=affine, modality="MR"),
+    }
+    plan = Plan(
+        name="default", entry="both", recipe_digest="0", channels=("ct", "mr"), spacing_mm=None, stored="normalised",
+        intensity={
+            "ct": IntensityRule(scheme="dataset", clip=(-1200.0, 100.0), mean=-1000.0, std=50.0),
+            "mr": IntensityRule(scheme="case"),
+        },
+    )  # fmt: skip
+    store = Store.open(tmp_path / "store")
+    publish(store, plan, [[make_sample(Volume(entry="both", case="c", patient="p", images=images), plan)]])
+    maps = {"both": ["mr", None, "ct"]}
+    image = ShardDataset(store, ["both"], view=WholeView(multiple_of=(8, 8, 8)), channels=maps, normalise=False)[0][
+        "image"
+    ]
+    image = image.numpy()
+    inside = (slice(2, 6), slice(1, 7), slice(1, 7))
+    assert image.shape == (3, 8, 8, 8)
+    assert np.abs(image[0][inside] - images["mr"].array[0]).max() < 1.0
+    assert np.abs(image[2][inside] - images["ct"].array[0]).max() < 1.0
+    outside = np.ones((8, 8, 8), np.bool_)
+    outside[inside] = False
+    assert set(image[0][outside].tolist()) == {0.0}
+    assert set(image[2][outside].tolist()) == {-1200.0}
+    assert set(image[1].ravel().tolist()) == {-1200.0}  # a missing channel, as outside

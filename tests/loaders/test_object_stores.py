@@ -75,17 +75,17 @@ def test_a_bucket_reads_as_the_folder_does(shard_store: Store, tmp_path: Path) -
         host, port = server.get_host_and_port()
         options = {"endpoint_url": f"http://{host}:{port}", "key": "test", "secret": "test"}
         bucket = fsspec.filesystem("s3", **options)
-        bucket.mkdir("scans")
+        bucket.mkdir("shards")
         for path in sorted(shard_store.root.rglob("*")):
             if path.is_file():
-                bucket.pipe_file(f"scans/a store/{path.relative_to(shard_store.root)}", path.read_bytes())
+                bucket.pipe_file(f"shards/a store/{path.relative_to(shard_store.root)}", path.read_bytes())
         here = SampleIndex.open(shard_store, "brains")
-        there = SampleIndex.open("s3://scans/a store", "brains", cache=tmp_path, storage_options=options)
+        there = SampleIndex.open("s3://shards/a store", "brains", cache=tmp_path, storage_options=options)
         found = there.read_windows(windows_of(there, "case/a"))
         for one, other in zip(found, here.read_windows(windows_of(here, "case/a")), strict=True):
             np.testing.assert_array_equal(one, other)
         with pytest.raises(StoreError, match=r"stage\.not_built"):
-            SampleIndex.open("s3://scans/a store", "nothing", cache=tmp_path, storage_options=options)
+            SampleIndex.open("s3://shards/a store", "nothing", cache=tmp_path, storage_options=options)
     finally:
         server.stop()
 

@@ -229,6 +229,20 @@ def test_a_part_of_a_split_restricts(shard_store: Store, tmp_path: Path) -> None
         ShardDataset(shard_store, ["brains"], split=ref)
 
 
+def test_a_split_that_names_other_patients_than_the_shards_is_refused(shard_store: Store, tmp_path: Path) -> None:
+    rows = [("case/a", "case/a", "train"), ("case/b", "another", "test"), ("gone", "nobody", "test")]
+    table = tmp_path / "split.jsonl"
+    table.write_text(
+        "".join(
+            json.dumps({"entry": "brains", "case": case, "patient": patient, "component": case, "part": part}) + "\n"
+            for case, patient, part in rows
+        )
+    )
+    for part in ("train", "test"):
+        with pytest.raises(SplitError, match=r"split\.other_patient(.|\n)*case/b +another in the split, case/b in the"):
+            ShardDataset(shard_store, ["slices", "brains"], split=table, part=part)
+
+
 def test_different_numbers_of_channels_name_the_culprits(
     tmp_path: Path, publish: Callable[..., Head], sample_makers: Makers, make_plan: Callable[..., Plan]
 ) -> None:
@@ -419,5 +433,11 @@ def test_a_batch_behind_a_url_is_read_in_two_round_trips(
 
 
 def test_a_number_type_that_is_too_narrow_for_the_classes_is_refused(shard_store: Store) -> None:
+    classes = [*ShardDataset(shard_store, ["brains"]).classes, *(f"class {n}" for n in range(200))]
     with pytest.raises(CatalogError, match=r"dataset\.label_type"):
-        ShardDataset(shard_store, ["brains"], classes=[f"class {n}" for n in range(200)], label_type="int8")
+        ShardDataset(shard_store, ["brains"], classes=classes, label_type="int8")
+
+
+def test_classes_of_which_none_is_known_are_refused(shard_store: Store) -> None:
+    with pytest.raises(CatalogError, match=r"dataset\.classes"):
+        ShardDataset(shard_store, ["brains"], classes=["leison"])

@@ -14,7 +14,10 @@ import torch
 from made_items import BOX, CLIP, FRAMES, GRID, TILES, build_item_store, ecg, head_scan, scan
 from torch.utils.data import DataLoader
 
-from medshard.converters.plan import Plan
+from medshard.converters.annotation_table import AnnotationTable, rows_table
+from medshard.converters.plan import ClipRule, Plan
+from medshard.converters.samples import make_sample
+from medshard.converters.volume import Image, Volume
 from medshard.errors import CaseError, CatalogError, StoreError
 from medshard.loaders import ShardDataset, collate_samples
 from medshard.loaders.companions import Rows, Signal, Text
@@ -351,3 +354,40 @@ def test_no_label_map_is_read_where_none_is_wanted(store: Store) -> None:
 def test_a_view_that_makes_no_sense_is_refused(make: Callable[[], Any]) -> None:
     with pytest.raises(CatalogError, match=r"dataset\.(view|patch_size)"):
         make()
+
+
+def cine(annotations: dict[str, AnnotationTable]) -> tuple[Volume, Plan]:
+    """Three slices at four moments, whose pixels the plan makes twice as large."""
+    array = np.random.default_rng(0).integers(0, 200, (4, 1, 3, 16, 16)).astype(np.uint8)
+    image = Image(array=array, affine=np.eye(4)[:, [2, 1, 0, 3]] @ np.diag([8.0, 1.0, 1.0, 1.0]), modality="MR")
+    plan = Plan(
+        name="default", entry="cines", recipe_digest="0", channels=("cine",), spacing_mm=(8.0, 2.0, 2.0),
+        kind="clips", clips=ClipRule(), slice_axis=0,
+    )  # fmt: skip
+    images = {"cine": image}
+    return Volume(entry="cines", case="c", patient="p", images=images, annotations=annotations), plan
+
+
+def test_rows_on_a_moving_image_go_to_their_slice_at_their_moment(tmp_path: Any, publish: Callable[..., Head]) -> None:
+    plane = {"y_min": 3.5, "y_max": 7.5, "x_min": 1.5, "x_max": 9.5}
+    boxes = [
+        {"concept": "heart", "frame": 1, "z_min": 1.5, "z_max": 2.5, **plane},
+        {"concept": "heart", "frame": 3, "z_min": 0.5, "z_max": 2.5, **plane},
+        {"concept": "heart", "frame": 9, "z_min": 0.5, "z_max": 2.5, **plane},
+    ]
+    points = [{"concept": "apex", "frame": frame, "z": z, "y": 8.0, "x": 8.0} for frame, z in ((1, 2.0), (0, 5.0))]
+    tables = {
+        "boxes": AnnotationTable(kind="boxes", table=rows_table("boxes", boxes), image="cine"),
+        "points": AnnotationTable(kind="landmarks", table=rows_table("landmarks", points), image="cine"),
+    }
+    volume, plan = cine(tables)
+    store = Store.open(tmp_path / "store")
+    publish(store, plan, [[make_sample(volume, plan)]])
+    whole = physical(store, "cines", view=WholeView(), with_=["annotations/boxes", "annotations/points"])
+    item = whole[0]
+    assert item["image"].shape == (1, 12, 8, 8)
+    # Four moments of slice 0, then of slice 1, then of slice 2; the second box goes through slices 1 and 2.
+    expected = [[z - 0.5, 1.5, 0.5, z + 0.5, 3.5, 4.5] for z in (2 * 4 + 1, 1 * 4 + 3, 2 * 4 + 3)]
+    np.testing.assert_allclose(item["annotations/boxes"]["box"], expected, atol=1e-5)
+    assert item["annotations/boxes"]["frame"].tolist() == [1, 3, 3]
+    np.testing.assert_allclose(item["annotations/points"]["point"], [[9, 3.75, 3.75]], atol=1e-5)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +21,23 @@ from trees.tree import Tree, made_trees
 from medshard.commands.splitting import split as split_command
 from medshard.errors import MedshardError
 from medshard.pipelines.build import build
-from medshard.pipelines.splitting import check_shipped_split, gather_cases
+from medshard.pipelines.splitting import check_named_split, check_shipped_split, gather_cases, make_named_split
+from medshard.pipelines.train import build_split, find_recipe
 from medshard.registry import Catalog
 from medshard.registry.acquisition.options import AcquisitionOptions
 from medshard.registry.catalog import PUBLIC_CATALOG
-from medshard.registry.splits import Split, SplitCase, read_split
-from medshard.registry.store import Store, read_head, read_manifest
+from medshard.registry.splits import Split, SplitCase, SplitRules, read_split, save_split
+from medshard.registry.store import (
+    CaseRecord,
+    Manifest,
+    Store,
+    publish_manifest,
+    read_head,
+    read_manifest,
+    swap_head,
+)
+from medshard.registry.store.manifests import require_head
+from medshard.registry.vocabulary import Purpose
 
 # Entries whose split stands in folders, in lists, in a column, or with the group; patients in names and in tables.
 SHIPPED = ("3d-rad", "acdc", "atlas-v2-0", "covid-ct", "chestx-ray14", "chexpert", "cmrxmotion", "limuc")
@@ -216,6 +229,86 @@ def test_tied_entries_are_said_and_left_out_for_the_one_that_is_held_out(
     assert "note: third is never held out: nobody can tell which of its cases show one person" in made.output
 
 
+@pytest.fixture
+def bridged(tmp_path: Path) -> tuple[Store, Catalog]:
+    """The scan of `second`'s only patient was taken on the second visit of p0 in `first`."""
+    for number in range(6):
+        write(tmp_path / "first" / "all", f"p{number}_1", number)
+    write(tmp_path / "first" / "all", "p0_2", 77)
+    write(tmp_path / "second" / "all", "q_1", 77)
+    file = tmp_path / "catalog.yaml"
+    entries = [entry("first", GROUP), entry("second", GROUP)]
+    file.write_text(yaml.safe_dump({"format_version": 1, "entries": entries}, sort_keys=False), encoding="utf8")
+    catalog, store = Catalog.load([file]), Store.open(tmp_path / "store")
+    for name in ("first", "second"):
+        build(store, name, to="fingerprint", catalog=catalog)
+    return store, catalog
+
+
+def republish(store: Store, name: str, stage: str, records: Iterable[CaseRecord], plan: str | None = None) -> None:
+    head = require_head(store, name, "cases")
+    manifest = Manifest(stage=stage, entry=name, code_version="1", plan=plan, records=tuple(records))
+    swap_head(store, name, stage, replace(head, manifest=publish_manifest(store, manifest)), plan)
+
+
+def records_of(store: Store, name: str) -> tuple[CaseRecord, ...]:
+    return read_manifest(store, require_head(store, name, "cases").manifest).records
+
+
+@pytest.mark.parametrize("is_unfit", [False, True])
+def test_a_case_without_a_shard_still_joins_two_patients_of_a_recipe(
+    bridged: tuple[Store, Catalog], *, is_unfit: bool
+) -> None:
+    """p0 is scored or trained on; whichever it is, the one whose scan is p0's second visit is where p0 is."""
+    store, catalog = bridged
+    for name in ("first", "second"):
+        sharded = [replace(r, stage="shards") for r in records_of(store, name) if r.case != "all-p0-2"]
+        republish(store, name, "shards", sharded, plan="default")
+    if is_unfit:
+        leave_unfit(store)
+    known = find_recipe("lesion-demo")
+    section = {"entries": ("first", "second")}
+    for seed in range(6):
+        recipe = known.model_copy(
+            update={
+                "split": known.split.model_copy(update={"seed": seed}),
+                "pretraining": known.pretraining.model_copy(update=section),
+                "finetuning": known.finetuning.model_copy(update=section),
+                "evaluation": known.evaluation.model_copy(update=section),
+            }
+        )
+        table = build_split(store, recipe, catalog).attachments["split"]
+        split = Split.from_bytes(store.read_bytes(table))
+        assert split.part_of("first", "all-p0-1") == split.part_of("second", "all-q-1")
+        assert split.part_of("first", "all-p0-2") is None
+        assert len(split.rows) == 7
+
+
+def leave_unfit(store: Store) -> None:
+    verdicts = {purpose.value: ["image.blank"] for purpose in Purpose}
+    records = [replace(r, verdicts=verdicts) if r.case == "all-p0-2" else r for r in records_of(store, "first")]
+    republish(store, "first", "cases", records)
+
+
+def test_a_case_that_is_fit_for_nothing_still_joins_two_patients(
+    bridged: tuple[Store, Catalog],
+) -> None:
+    store, catalog = bridged
+    leave_unfit(store)
+    gathered = gather_cases(store, catalog, ["first", "second"])
+    assert [case.case for case in gathered.unfit] == ["all-p0-2"]
+    split = Split(())
+    for seed in range(6):
+        rules = SplitRules(fractions={"train": 0.5, "test": 0.5}, seed=seed)
+        _, split = make_named_split(store, catalog, f"of-{seed}", ["first", "second"], rules)
+        assert split.part_of("first", "all-p0-1") == split.part_of("second", "all-q-1")
+        assert len(split.rows) == 7
+    torn = [replace(row, part="test" if row.entry == "second" else "train") for row in split.rows]
+    torn = [replace(row, component=f"{row.entry}/{row.patient}") for row in torn]
+    save_split(store, "torn", Split(tuple(torn)), {})
+    assert [leak.patients for leak in check_named_split(store, catalog, "torn")] == [("first/p0", "second/q")]
+
+
 def test_the_split_as_shipped_shows_its_leaks_and_is_used_without_them(built: tuple[Store, Catalog], run: Any) -> None:
     store, _ = built
     shipped = run("shipped", "first")
@@ -256,3 +349,13 @@ def test_the_made_frames_of_a_public_entry_are_said_to_be_made() -> None:
         (known.id, group.case) for known in Catalog.load([PUBLIC_CATALOG]) for group in known.cases if group.synthetic
     }
     assert made == {("endomapper", "simulated_Seq_{sequence}"), ("endoslam", "UnityCam_{organ}")}
+
+
+def test_a_cross_validation_does_not_go_on_from_fixed_parts(bridged: tuple[Store, Catalog]) -> None:
+    store, catalog = bridged
+    entries, halves = ["first", "second"], {"train": 0.5, "test": 0.5}
+    make_named_split(store, catalog, "mine", entries, SplitRules(fractions=halves))
+    crossed = SplitRules(fractions=halves, folds=2)
+    with pytest.raises(MedshardError) as raised:
+        make_named_split(store, catalog, "mine", entries, crossed)
+    assert raised.value.code == "split.folds"

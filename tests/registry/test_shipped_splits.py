@@ -45,6 +45,15 @@ def test_a_scan_that_was_shipped_twice_under_two_patients_is_named_with_its_voxe
     assert [(link.kind, link.evidence) for link in leak.links] == [("scan", "x")]
 
 
+def test_a_case_that_is_not_split_may_show_that_two_patients_are_one() -> None:
+    cases = [case("c1", "p1", "train"), case("c2", "p2", "test", "x")]
+    link = case("c3", "p1", "train", "x")
+    assert [leak.patients for leak in shipped_leaks(cases, [], [link])] == [("a/p1", "a/p2")]
+    usable = make_shipped_split(cases, entries=[], unsplit=[link])
+    assert [row.case for row in usable.rows] == ["c2"]
+    assert [out.case for out in usable.left_out] == ["c1"]
+
+
 def test_a_chain_of_edges_is_told_link_by_link() -> None:
     cases = [case("c1", "p1", "train", "x"), case("c2", "p2", None, "x", "y"), case("c3", "p3", "test", "y")]
     (leak,) = shipped_leaks(cases, [])

@@ -18,6 +18,7 @@ from medshard.registry.splits import (
     find_leaks,
     find_ties,
     leakage_graph,
+    make_shipped_split,
     make_split,
 )
 
@@ -102,6 +103,34 @@ def test_two_entries_drawn_from_a_third_one_are_tied(entry: Any) -> None:
         entry("c", ("pool", "shares-cases")),
     ]
     assert ties(entries, [*cases_of("a"), *cases_of("b"), *cases_of("c")]) == [("a", "b", "pool")]
+
+
+THROUGH = [("a", "test"), ("b", "train"), ("pool", None)]
+
+
+def through_a_pool(entry: Any) -> list[Entry]:
+    return [entry("a", ("pool", "subset-of")), entry("b", ("pool", "same-cases")), entry("pool")]
+
+
+def test_the_third_one_ties_them_also_where_it_is_split_itself(entry: Any) -> None:
+    entries = through_a_pool(entry)
+    cases = [*cases_of("a"), *cases_of("b"), *cases_of("pool")]
+    assert ties(entries, cases) == [("a", "b", "pool"), ("a", "pool", ""), ("b", "pool", "")]
+    held = make_split(cases, entries=entries, rules=SplitRules(fractions=HALVES, held_out=("a",)))
+    alone = make_split(cases_of("a"), entries=entries, rules=SplitRules(fractions=HALVES))
+    later = make_split(cases, entries=entries, rules=SplitRules(fractions=HALVES), previous=alone)
+    for split in (held, later):
+        assert {row.entry for row in split.rows} == {"a"}
+        assert {(case.entry, case.left_out) for case in split.left_out} == {("b", "tied"), ("pool", "tied")}
+        assert find_leaks(split, cases, entries) == ()
+
+
+def test_the_third_one_ties_them_in_the_split_as_shipped(entry: Any) -> None:
+    entries = through_a_pool(entry)
+    cases = [case for name, part in THROUGH for case in cases_of(name, 3, shipped=part)]
+    split = make_shipped_split(cases, entries=entries)
+    assert {(row.entry, row.part) for row in split.rows} == {("a", "test")}
+    assert find_leaks(split, cases, entries) == ()
 
 
 def test_of_tied_entries_none_is_held_out(entry: Any) -> None:

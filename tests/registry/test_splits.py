@@ -303,6 +303,44 @@ def test_a_new_visit_of_a_tested_patient_is_tested() -> None:
     assert after.part_of("a", "visit") == "test"
 
 
+@pytest.mark.parametrize("folds", [0, 3])
+def test_a_patient_who_gets_another_name_stays_where_the_case_was(folds: int) -> None:
+    shares = {"fractions": {"train": 0.8, "test": 0.2}, "folds": folds} if folds else {}
+    cases = [case("a", f"c{n}", f"p{n // 2}") for n in range(40)]
+    before = made(cases, seed=3, **shares)
+    renamed = [replace(c, patient=f"new{c.patient}") for c in cases]
+    after = made(renamed, seed=3, previous=before, **shares)
+    assert after.left_out == ()
+    assert [(row.name, row.part, row.fold) for row in after.rows] == [
+        (row.name, row.part, row.fold) for row in before.rows
+    ]
+
+
+@given(names=st.permutations(range(20)))
+@settings(deadline=None, max_examples=30)
+def test_patients_who_swap_names_bring_nobody_who_was_tested_into_training(names: list[int]) -> None:
+    """Whether the patients were renamed or the cases: neither who has the name nor who has the case may train."""
+    before = made([case("a", f"c{n}", f"p{n}") for n in range(20)])
+    swapped = [case("a", f"c{n}", f"p{name}") for n, name in enumerate(names)]
+    after = made(swapped, previous=before)
+    tested = [row for row in before.rows if row.part == "test"]
+    named, kept = {row.patient for row in tested}, {row.case for row in tested}
+    assert not {row.case for row in after.rows if row.part != "test" and (row.patient in named or row.case in kept)}
+    assert kept == {row.case for row in after.rows if row.part == "test"}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_case_that_is_not_split_may_show_that_two_patients_are_one(seed: int) -> None:
+    """p and q are one person, as only a case without a part says: p has it, and a scan of q is in it."""
+    cases = [case("a", f"c{n}", f"p{n}") for n in range(20)] + [case("b", "q", "q", contents=("x",))]
+    link = case("a", "link", "p0", contents=("x",))
+    split = make_split(cases, entries=[], rules=SplitRules(fractions=THIRDS, seed=seed), unsplit=[link])
+    assert find_leaks(split, [*cases, link], []) == ()
+    assert split.part_of("a", "c0") == split.part_of("b", "q")
+    assert split.part_of("a", "link") is None
+    assert len(split.rows) == len(cases)
+
+
 def test_the_table_survives_its_bytes() -> None:
     split = made([case("a", f"c{n}", f"p{n}", shipped="test", synthetic=n > 20) for n in range(26)])
     assert Split.from_bytes(split.to_bytes()) == split
