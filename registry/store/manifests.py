@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from medshard.registry.store.objects import (
     read_json,
 )
 from medshard.registry.store.records import CaseRecord
+
+LIKE_SHOWN = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,10 +107,19 @@ def require_head(store: Store, entry: str, stage: str, plan: str | None = None) 
             "stage.not_built",
             where=name,
             problem="this stage has not been built in this store",
-            details={"store": store.root},
+            details={"store": store.root, "built there": ", ".join(_built_like(store, entry, stage)) or "nothing"},
             action=f"Build it first: {command} --root {store.root}",
         )
     return head
+
+
+def _built_like(store: Store, entry: str, stage: str) -> list[str]:
+    """Names that this stage is built under, those most like the wanted one first: a name may be misspelt."""
+    heads = sorted((store.root / "heads").glob(f"*/{stage}*.json"))
+    names = sorted({head.parent.name for head in heads} - {entry})
+    near = get_close_matches(entry, names, n=LIKE_SHOWN)
+    plans = [f"{entry}@{head.stem.partition('@')[2]}" for head in heads if head.parent.name == entry]
+    return [*plans, *near, *(name for name in names if name not in near)][:LIKE_SHOWN]
 
 
 def swap_head(store: Store, entry: str, stage: str, head: Head, plan: str | None = None) -> bool:

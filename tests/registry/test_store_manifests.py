@@ -127,6 +127,16 @@ def test_a_stage_that_was_never_built_says_how_to_build_it(store: Store) -> None
     assert "medshard build demo --root" in refusal.value.action
 
 
+def test_a_misspelt_name_is_told_what_it_is_like(store: Store) -> None:
+    head = Head(manifest=publish_manifest(store, manifest("a")))
+    for entry in ("demo", "other"):
+        swap_head(store, entry, "shards", head, "default")
+    for entry, plan, nearest in (("dmo", "default", "demo"), ("demo", "defualt", "demo@default")):
+        with pytest.raises(StoreError) as refusal:
+            require_head(store, entry, "shards", plan)
+        assert refusal.value.details["built there"].split(", ")[0] == nearest
+
+
 def test_a_head_of_a_newer_format_is_refused(store: Store) -> None:
     head = Head(manifest=publish_manifest(store, manifest("a")))
     swap_head(store, "demo", "volumes", head)
